@@ -1,0 +1,1 @@
+"""From samples to spaces: networks that turn images into evidence."""

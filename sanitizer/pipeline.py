@@ -1,0 +1,304 @@
+"""The one place that wires source -> evidence -> detectors -> verdict."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from detectors.base import Detector, Evidence, MissingEvidence
+from sanitizer import registry
+from sanitizer.errors import SourceError, UsageError
+from sanitizer.progress import SILENT, Progress
+from sanitizer.record import GALLERY, MANIFEST, REPORT, SUMMARY, TABLE, Verdict
+from sanitizer.sources.base import Source, Status, open_source
+from sanitizer.sources.census import Census, take_census
+from sanitizer.sources.decode import VIEW
+from sanitizer.verdict import Calibration, Judgement, Opinion, judge
+from sanitizer.writing import refuse_inside, whole_folder, write_whole
+
+#: Files of a verdict folder: a new scan may replace a folder that holds nothing else.
+OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
+#: Nearest neighbours listed for each suspicious sample.
+NEAREST_SHOWN = 3
+#: Fewer samples than this cannot train a probe that means anything.
+LEAST_SAMPLES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSettings:
+    """Everything a scan can be told; command-line flags map onto it one to one."""
+
+    model: str = "probe"
+    detectors: tuple[str, ...] = ("auto",)
+    max_drop: float = 0.2
+    image_column: str | None = None
+    label_column: str | None = None
+    device: str = "auto"
+    seed: int = 0
+    budget: Literal["fast", "standard", "thorough"] = "standard"
+
+    def __post_init__(self) -> None:
+        if self.model != "probe":
+            raise UsageError(f"--model: expected 'probe', got {self.model!r}: backbones are not in this version")
+        if self.budget not in ("fast", "standard", "thorough"):
+            raise UsageError(f"--budget: expected fast, standard or thorough, got {self.budget!r}: choose one")
+        if not 0 < self.max_drop <= 1:
+            raise UsageError(f"--max-drop: expected a share above 0 and at most 1, got {self.max_drop}: try 0.2")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"--seed: expected a whole number from 0 to {2**31 - 1}, got {self.seed}: try 0")
+
+
+def scan(
+    source: str | Path,
+    out: str | Path | None = None,
+    settings: ScanSettings | None = None,
+    progress: Progress = SILENT,
+) -> Verdict:
+    """Scan a source and, if ``out`` is given, write the verdict folder."""
+    settings = settings or ScanSettings()
+    chosen = choose_detectors(settings.detectors)
+    opened = open_source(str(source), image_column=settings.image_column, label_column=settings.label_column)
+    if out is None:
+        return _Scan(opened, chosen, settings, progress).verdict()
+    refuse_inside(Path(out), opened.root)
+    with whole_folder(Path(out), replacing=OWN_FILES) as folder:
+        scanning = _Scan(opened, chosen, settings, progress)
+        verdict = scanning.verdict()
+        scanning.write(verdict, folder)
+    return verdict
+
+
+def choose_detectors(wanted: tuple[str, ...]) -> dict[str, Detector]:
+    """The detectors by name; ``auto`` stands for all of our own."""
+    picked: list[str] = []
+    for name in wanted:
+        picked += registry.names(registry.DETECTORS, own=True) if name == "auto" else [name]
+    if not picked:
+        known = ", ".join(registry.names(registry.DETECTORS))
+        raise UsageError(f"--detectors: expected at least one name, got none: choose from {known}")
+    return {name: registry.detector(name) for name in dict.fromkeys(picked)}
+
+
+@dataclass
+class _Scan:
+    """One run: what was asked, and how long each stage took."""
+
+    source: Source
+    detectors: Mapping[str, Detector]
+    settings: ScanSettings
+    progress: Progress
+    timings: dict[str, float] = field(default_factory=dict)
+    losses: np.ndarray | None = None
+    census: Census | None = None
+
+    def verdict(self) -> Verdict:
+        """Read, embed, score, judge."""
+        with self._timed("reading"):
+            self.census = census = take_census(self.source, progress=self.progress)
+        self._expect_classes(census)
+        evidence, model = self._embed(census)
+        opinions, not_run, failed = self._ask(evidence)
+        with self._timed("judging"):
+            judgement = judge(evidence, opinions, Calibration(max_drop=self.settings.max_drop))
+            table = _table(census, evidence, opinions, judgement, self.source.class_names)
+        summary = self._summary(census, judgement, opinions, not_run, failed, model)
+        return Verdict(table, summary)
+
+    def write(self, verdict: Verdict, folder: Path) -> None:
+        """Fill a verdict folder; the manifest, which vouches for the rest, comes before the report."""
+        from sanitizer.actions.gallery import build_gallery
+        from sanitizer.actions.manifest import write_manifest
+        from sanitizer.actions.report import write_report
+
+        import pyarrow.parquet as pq
+
+        assert self.census is not None
+        with self.progress.stage("writing", None):
+            verdict.write(folder)
+            sink = pa.BufferOutputStream()
+            pq.write_table(build_gallery(verdict=verdict, census=self.census, losses=self.losses), sink)
+            write_whole(folder / GALLERY, sink.getvalue().to_pybytes())
+            write_manifest(verdict, folder)
+            write_report(folder)
+
+    def _expect_classes(self, census: Census) -> None:
+        scanned, labels = len(census.samples), np.unique(census.labels())
+        counts = ", ".join(f"{count} {status}" for status, count in census.counts.items() if count)
+        if scanned < LEAST_SAMPLES:
+            raise SourceError(f"expected at least {LEAST_SAMPLES} readable images in {self.source.uri!r}, got {counts or 'nothing'}: check the path")
+        if not self.source.class_names:
+            raise SourceError(f"expected labelled images in {self.source.uri!r}, got none with a label: sort them into class folders or name --label-column")
+        if len(labels) < 2:
+            raise SourceError(
+                f"expected at least two classes in {self.source.uri!r}, got only {self.source.class_names[labels[0]]!r}: "
+                "a probe cannot be trained on one class"
+            )
+
+    def _embed(self, census: Census) -> tuple[Evidence, dict[str, Any]]:
+        from sanitizer.embed.device import resolve_device
+        from sanitizer.embed.probe import plan_probe, train_probe
+        from sanitizer.evidence import build_evidence
+
+        device = resolve_device(self.settings.device)
+        labels, keys = census.labels(), census.keys()
+        plan = plan_probe(len(labels), census.native_side(), budget=self.settings.budget, seed=self.settings.seed)
+        with self._timed("decoding"):
+            pixels = census.views(plan.side)
+        total = len(labels) * (plan.recipe.epochs + 1)
+        with self._timed("training the probe"), self.progress.stage("training the probe", total) as advance:
+            found = train_probe(
+                pixels, labels, keys, len(census.class_names), plan, device=device, on_batch=advance
+            )
+        self.losses = found.loss
+        spaces = {"feature": found.feature, "residual": found.residual, "loss": found.loss}
+        evidence = build_evidence(
+            spaces, labels, census.class_names, keys, self.detectors.values(),
+            device=str(device), seed=self.settings.seed,
+        )  # fmt: skip
+        return evidence, found.model
+
+    def _ask(self, evidence: Evidence) -> tuple[dict[str, Opinion], list[dict[str, str]], list[str]]:
+        """Every detector's opinion; which could not be asked, and which broke."""
+        opinions: dict[str, Opinion] = {}
+        not_run: list[dict[str, str]] = []
+        failed: list[str] = []
+        with self.progress.stage("scoring", len(self.detectors)) as advance:
+            for name, detector in self.detectors.items():
+                with self._timed(f"detector {name}"):
+                    try:
+                        opinions[name] = Opinion(detector, detector.score(evidence), detector.class_scores(evidence))
+                    except MissingEvidence as why:
+                        not_run.append({"name": name, "reason": str(why)})
+                    except Exception as error:  # a stranger's plugin may raise anything: the scan says so and is incomplete
+                        line = (str(error).splitlines() or [""])[0]
+                        failed.append(f"detector {name} failed ({type(error).__name__}: {line})")
+                advance(1)
+        if not opinions:
+            failed.append("no detector could be run")
+        return opinions, not_run, failed
+
+    def _summary(
+        self,
+        census: Census,
+        judgement: Judgement,
+        opinions: Mapping[str, Opinion],
+        not_run: list[dict[str, str]],
+        failed: list[str],
+        model: dict[str, Any],
+    ) -> dict[str, Any]:
+        calibration = Calibration(max_drop=self.settings.max_drop)
+        return {
+            "tool": "dataset-sanitizer",
+            "version": _version("dataset-sanitizer"),
+            "source": self.source.uri,
+            "answer": _answer(census, judgement, failed),
+            "counts": {str(status): count for status, count in census.counts.items()},
+            "classes": [
+                {**asdict(finding), "name": census.class_names[finding.label]} for finding in judgement.classes
+            ],
+            "calibration": {"kind": calibration.kind, "size": 0, "says": calibration.says()},
+            "detectors": {
+                "run": [
+                    {"name": name, "settings": repr(opinion.detector), "says": opinion.detector.says}
+                    for name, opinion in opinions.items()
+                ],
+                "not_run": not_run,
+            },
+            "parameters": {**asdict(self.settings), "detectors": list(self.settings.detectors)},
+            "versions": {name: _version(name) for name in ("numpy", "torch", "scikit-learn", "pyarrow", "pillow")}
+            | {"python": platform.python_version()},
+            "seed": self.settings.seed,
+            "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
+            "notes": judgement.notes,
+            "incomplete": failed,
+            "view": f"{VIEW}, {model['side']}x{model['side']}",
+            "model": model,
+            "device": self.settings.device,
+        }
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+
+
+def _answer(census: Census, judgement: Judgement, failed: list[str]) -> dict[str, Any]:
+    """The data-set-level answer, in one sentence and in numbers."""
+    planted = int((judgement.kind == "planted").sum())
+    hidden = [census.class_names[finding.label] for finding in judgement.classes if finding.hidden]
+    scanned = census.counts[Status.SCANNED]
+    if planted:
+        where = f"class {hidden[0]!r}" if len(hidden) == 1 else f"{len(hidden)} classes"
+        sentence = f"{planted:,} of {scanned:,} samples look planted, in {where}."
+    else:
+        sentence = f"No planted samples found among {scanned:,}."
+    if failed:
+        sentence = f"Incomplete: {failed[0]}. {sentence}"
+    return {
+        "poison_found": judgement.poison_found,
+        "planted": planted,
+        "label_suspects": int((judgement.kind == "label").sum()),
+        "sentence": sentence,
+        "power": (
+            "Looks for groups that share a learned trigger and carry a label that is not theirs; "
+            "clean-label and single-sample attacks may go unseen."
+        ),
+    }
+
+
+def _table(
+    census: Census, evidence: Evidence, opinions: Mapping[str, Opinion], judgement: Judgement, names: tuple[str, ...]
+) -> pa.Table:
+    """One row per item found: scanned samples in canonical order, then everything else."""
+    samples, others = census.samples, census.others
+    rest = len(others)
+
+    def column(values: list[Any], missing: Any = None) -> list[Any]:
+        return values + [missing] * rest
+
+    labels = [sample.label for sample in samples] + [other.label for other in others]
+    columns: dict[str, Any] = {
+        "id": pa.array([item.id for item in (*samples, *others)], pa.string()),
+        "digest": pa.array(column([sample.digest for sample in samples]), pa.string()),
+        "view_digest": pa.array(column([sample.view_digest for sample in samples]), pa.string()),
+        "status": pa.array(["scanned"] * len(samples) + [str(other.status) for other in others], pa.string()),
+        "label": pa.array(labels, pa.int32()),
+        "label_name": pa.array([None if label is None else names[label] for label in labels], pa.string()),
+        "suspicious": pa.array(column(judgement.suspicious.tolist(), False), pa.bool_()),
+        "kind": pa.array(column(judgement.kind.tolist(), ""), pa.string()),
+        "score": pa.array(column(judgement.score.tolist()), pa.float64()),
+        "p_value": pa.array(column(judgement.p_value.tolist()), pa.float64()),
+    }
+    for name, opinion in opinions.items():
+        columns[f"score_{name}"] = pa.array(column(opinion.scores.tolist()), pa.float64())
+    reasons = [list(lines) for lines in judgement.reasons] + [[other.reason] for other in others]
+    columns["reasons"] = pa.array(reasons, pa.list_(pa.string()))
+    columns["nearest"] = pa.array(column(_nearest(census, evidence, judgement), []), pa.list_(pa.string()))
+    return pa.table(columns)
+
+
+def _nearest(census: Census, evidence: Evidence, judgement: Judgement) -> list[list[str]]:
+    """The ids of the nearest samples of the same class, for each suspicious sample."""
+    nearest: list[list[str]] = [[] for _ in census.samples]
+    if judgement.suspicious.any() and "feature/class" in evidence.neighbors:
+        indices = evidence.neighbors["feature/class"].indices[:, :NEAREST_SHOWN]
+        for row in np.flatnonzero(judgement.suspicious):
+            nearest[row] = [census.samples[other].id for other in indices[row] if other >= 0]
+    return nearest
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,26 @@
+"""How long work reports its progress: stages with a name and a size; silent unless somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Somebody who shows stages; the command line draws bars, the library stays silent."""
+
+    def stage(self, name: str, total: int | None) -> AbstractContextManager[Advance]: ...
+
+
+class Silent:
+    """Nobody is looking."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
+        yield lambda count: None
+
+
+SILENT = Silent()

@@ -1,0 +1,109 @@
+"""The verdict as it is kept: a folder with one table, one summary, a gallery, a manifest and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sanitizer.errors import VerdictError
+from sanitizer.writing import write_whole
+
+TABLE = "verdicts.parquet"
+SUMMARY = "summary.json"
+GALLERY = "gallery.parquet"
+MANIFEST = "manifest.json"
+REPORT = "report.html"
+
+#: Parts of the summary that may differ between two scans that found the same: not in the digest.
+VOLATILE = ("timings", "versions", "source", "device")
+#: Decimals kept of every score in the digest, so that float noise does not enter it.
+DIGEST_DECIMALS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a scan concluded: one row per item found, and the answer for the whole set.
+
+    ``table`` holds id, digest, view_digest, status, label, label_name, suspicious, kind ("", "planted",
+    "label"), score and p_value (higher and lower = worse), score_<detector>..., reasons, nearest.
+    """
+
+    table: pa.Table
+    summary: Mapping[str, Any]
+
+    @property
+    def poison_found(self) -> bool:
+        """The data-set-level answer."""
+        return bool(self.summary["answer"]["poison_found"])
+
+    @property
+    def incomplete(self) -> tuple[str, ...]:
+        """Why this verdict does not cover everything it should; empty for a complete scan."""
+        return tuple(self.summary["incomplete"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items ended with each status."""
+        return dict(self.summary["counts"])
+
+    @property
+    def exit_code(self) -> int:
+        """0: complete, nothing planted. 1: planted or hostile items. 2: incomplete, or nothing scanned."""
+        if self.incomplete or not self.counts["scanned"]:
+            return 2
+        return 1 if self.poison_found or self.counts["refused"] else 0
+
+    @property
+    def digest(self) -> str:
+        """The identity of the conclusion: equal data, parameters and seed give an equal digest."""
+        hasher = hashlib.sha256()
+        stable = {name: part for name, part in self.summary.items() if name not in VOLATILE}
+        hasher.update(json.dumps(_rounded(stable), sort_keys=True, ensure_ascii=True).encode())
+        for row in self.table.sort_by("id").to_pylist():
+            hasher.update(json.dumps(_rounded(row), sort_keys=True, ensure_ascii=True).encode())
+        return hasher.hexdigest()
+
+    def suspicious(self) -> pa.Table:
+        """The rows that were flagged, most suspicious first."""
+        flagged = self.table.filter(self.table["suspicious"])
+        return flagged.sort_by([("score", "descending"), ("id", "ascending")])
+
+    def write(self, folder: Path) -> None:
+        """Put table and summary into a verdict folder."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(self.table, sink)
+        write_whole(folder / TABLE, sink.getvalue().to_pybytes())
+        write_whole(folder / SUMMARY, (json.dumps(self.summary, indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Verdict:
+        """Load a verdict folder; ``VerdictError`` if there is none."""
+        try:
+            table = pq.read_table(folder / TABLE, partitioning=None)
+            table.validate(full=True)
+            summary = json.loads((folder / SUMMARY).read_bytes())
+            return cls(table, summary)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            line = str(error).splitlines()[0]
+            raise VerdictError(f"expected a verdict folder at {folder}; got: {line}; run `sanitizer scan` first") from None
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.summary['answer']['sentence']!r})"
+
+
+def _rounded(value: Any) -> Any:
+    """The value with every float cut to ``DIGEST_DECIMALS``."""
+    if isinstance(value, float):
+        return round(value, DIGEST_DECIMALS) + 0.0
+    if isinstance(value, Mapping):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return value

@@ -1,0 +1,1 @@
+"""Where samples come from, and the only room that opens untrusted bytes."""

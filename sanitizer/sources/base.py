@@ -1,0 +1,101 @@
+"""Where samples come from: ``Found``, ``Sample``, the ``Source`` protocol, ``open_source``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]  # (h, w, 3) RGB
+
+
+class Status(StrEnum):
+    """What became of an item; every item found ends as exactly one of these."""
+
+    SCANNED = "scanned"
+    UNREADABLE = "unreadable"  # claims to be an image and cannot be decoded
+    REFUSED = "refused"  # hostile: a bomb, a link out of the root, a device, ...
+    IGNORED = "ignored"  # no image, and never claimed to be one
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One item of a source as it lies there. ``content`` is None unless its status is SCANNED."""
+
+    id: str  # stable and unique: "cat/001.png", "shard.parquet#17"
+    label: int | None  # index into Source.class_names
+    content: bytes | None
+    status: Status
+    reason: str = ""  # why it was not scanned, in words
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One scanned item: who it is, what it holds, what it claims to be."""
+
+    id: str
+    digest: str  # sha256 of the stored bytes
+    view_digest: str  # sha256 of the decoded RGB pixels and their size
+    label: int | None
+    size: tuple[int, int]  # width, height
+
+    @property
+    def key(self) -> int:
+        """A number that depends on the content alone (seeds batches and subsamples)."""
+        return int(self.digest[:16], 16)
+
+
+#: What a rewrite does with one item: new bytes and label, or None to leave it out of the copy.
+Change = tuple[bytes, int | None] | None
+
+
+class Source(Protocol):
+    """A set of labelled images in one of the layouts that users keep them in."""
+
+    uri: str
+    root: Path  # the folder that the source lies in: nothing may be written below it
+    class_names: tuple[str, ...]  # empty where the source has no labels
+
+    def stream(self, wanted: frozenset[str] | None = None) -> Iterator[Found]:
+        """Every item found (or only those whose id is wanted), in the source's own order."""
+        ...
+
+    def rewrite(self, destination: Path, change: Callable[[Found], Change]) -> dict[str, str]:
+        """Copy the source, in its own layout, with every readable item passed through ``change``.
+
+        Returns old id -> new id of the items kept. Items that are not SCANNED are left out.
+        The destination is complete or absent, whatever happens.
+        """
+        ...
+
+
+def digest_of(content: bytes) -> str:
+    """The identity of stored bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def view_digest_of(pixels: Pixels) -> str:
+    """The identity of a decoded image, by which it is found again once the stored bytes are gone.
+
+    >>> view_digest_of(np.zeros((1, 2, 3), np.uint8))[:8]
+    'f582c36a'
+    """
+    height, width, _ = pixels.shape
+    head = f"RGB {width}x{height}\n".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def open_source(uri: str, *, image_column: str | None = None, label_column: str | None = None) -> Source:
+    """The source that a user means by ``uri``: a folder of images, or Parquet (a file, a glob, a folder)."""
+    from sanitizer.sources.folder import FolderSource
+    from sanitizer.sources.parquet import ParquetSource
+
+    if ParquetSource.claims(uri):
+        return ParquetSource(uri, image_column=image_column, label_column=label_column)
+    return FolderSource(uri, label_column=label_column)

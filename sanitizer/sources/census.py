@@ -1,0 +1,128 @@
+"""The census: one pass over a source that gives every item its final status and every sample its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sanitizer.errors import SourceError
+from sanitizer.progress import SILENT, Progress
+from sanitizer.sources.base import Found, Pixels, Sample, Source, Status, digest_of, view_digest_of
+from sanitizer.sources.decode import LIMITS, Limits, Refused, Unreadable, decode, fit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Census:
+    """Everything found in a source; row i of every array is sample i, in canonical order.
+
+    Canonical order is by (digest, label name, id): paths and listing order change nothing.
+    """
+
+    class_names: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    others: tuple[Found, ...]  # what was not scanned, without content
+    counts: dict[Status, int]
+    _source: Source = field(repr=False)
+    _limits: Limits = field(repr=False)
+    _kept: dict[str, Pixels] | None = field(repr=False)  # id -> decoded images, while they fit into memory
+
+    def labels(self) -> NDArray[np.int64]:
+        """The label of each sample, -1 where there is none."""
+        return np.array([-1 if sample.label is None else sample.label for sample in self.samples], np.int64)
+
+    def keys(self) -> NDArray[np.uint64]:
+        """A number for each sample that depends on its content alone."""
+        return np.array([sample.key for sample in self.samples], np.uint64)
+
+    def native_side(self) -> int:
+        """The median of the shorter sides: how large the images of this source are."""
+        return int(np.median([min(sample.size) for sample in self.samples])) if self.samples else 0
+
+    def views(self, size: int, rows: Sequence[int] | NDArray[np.integer] | None = None) -> Pixels:
+        """The images as squares, (m, size, size, 3), in canonical order or in that of ``rows``."""
+        chosen = np.arange(len(self.samples)) if rows is None else np.asarray(rows, np.int64)
+        views = np.empty((len(chosen), size, size, 3), np.uint8)
+        if self._kept is not None:
+            for place, row in enumerate(chosen):
+                views[place] = fit(self._kept[self.samples[row].id], size)
+            return views
+        places: dict[int, list[int]] = {}
+        for place, row in enumerate(chosen):
+            places.setdefault(int(row), []).append(place)
+        for row, pixels in self._again(list(places)):
+            views[places[row]] = fit(pixels, size)
+        return views
+
+    def _again(self, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+        """The chosen images read once more, each checked to be what was scanned."""
+        missing = {self.samples[row].id: row for row in rows}
+        wanted = None if len(missing) == len(self.samples) else frozenset(missing)
+        for found in self._source.stream(wanted):
+            row = missing.get(found.id)
+            if row is None:
+                continue
+            if found.content is None or digest_of(found.content) != self.samples[row].digest:
+                raise _changed(found.id)
+            del missing[found.id]
+            yield row, decode(found.content, self._limits)
+        if missing:
+            raise _changed(next(iter(missing)))
+
+
+def take_census(
+    source: Source, *, limits: Limits = LIMITS, progress: Progress = SILENT, keep_bytes: int = 512 * 2**20
+) -> Census:
+    """Read, digest and decode everything in ``source`` once."""
+    samples: list[Sample] = []
+    others: list[Found] = []
+    kept: dict[str, Pixels] | None = {}
+    kept_bytes = 0
+    with progress.stage("reading", None) as advance:
+        for found in source.stream():
+            result = _examine(found, limits)
+            if isinstance(result, Found):
+                others.append(result)
+            else:
+                sample, pixels = result
+                samples.append(sample)
+                kept_bytes += pixels.nbytes
+                if kept is not None and kept_bytes <= keep_bytes:
+                    kept[sample.id] = pixels
+                else:
+                    kept = None
+            advance(1)
+    names = source.class_names
+    samples.sort(key=lambda sample: (sample.digest, "" if sample.label is None else names[sample.label], sample.id))
+    counts = Counter(other.status for other in others)
+    return Census(
+        class_names=names,
+        samples=tuple(samples),
+        others=tuple(others),
+        counts={status: counts[status] for status in Status} | {Status.SCANNED: len(samples)},
+        _source=source,
+        _limits=limits,
+        _kept=kept,
+    )
+
+
+def _examine(found: Found, limits: Limits) -> tuple[Sample, Pixels] | Found:
+    """The sample an item turns out to be, or the item with its final status."""
+    if found.content is None:
+        return found
+    try:
+        pixels = decode(found.content, limits)
+    except Unreadable as why:
+        return replace(found, content=None, status=Status.UNREADABLE, reason=str(why))
+    except Refused as why:
+        return replace(found, content=None, status=Status.REFUSED, reason=str(why))
+    height, width, _ = pixels.shape
+    sample = Sample(found.id, digest_of(found.content), view_digest_of(pixels), found.label, (width, height))
+    return sample, pixels
+
+
+def _changed(item: str) -> SourceError:
+    return SourceError(f"{item!r} changed during the scan: scan again when nobody writes to the source")

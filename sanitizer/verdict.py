@@ -1,0 +1,211 @@
+"""From scores to a decision: which class hides planted samples, which samples those are, and how sure that is.
+
+Every threshold of the product lives here. The order is: classes first, samples second. A class is suspect
+when a detector's class evidence leaves what clean data shows; only inside such a class are samples flagged
+as planted. Elsewhere scores rank, and flag nothing but samples that training never reconciled with their label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from detectors.base import Detector, Evidence, Floats, Rows, by_class
+
+Bools = NDArray[np.bool_]
+
+#: A class hides a planted group when its evidence exceeds the highest known from clean data this many times.
+CLASS_MARGIN = 4 / 3
+#: Benjamini-Hochberg level for members of a planted group, within its class.
+MEMBER_FDR = 0.01
+#: Smaller classes are reported, never dropped from.
+LEAST_CLASS = 10
+#: Never flag more than this share of a class, nor (``max_drop``) of the set.
+MOST_OF_CLASS = 0.5
+#: A group must have so many members to be called planted: fewer cannot be told from odd samples.
+LEAST_GROUP = 4
+#: Samples whose detector score is in the top this share of their class name that detector as a reason.
+NOTABLE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How scores became decisions, and what that guarantees."""
+
+    kind: str = "self"
+    max_drop: float = 0.2
+
+    def says(self) -> str:
+        """For people."""
+        return (
+            "Self-calibrated: no trusted reference was given, so scores were compared within the set itself. "
+            "There is no guarantee on false alarms; at most "
+            f"{self.max_drop:.0%} of the set and {MOST_OF_CLASS:.0%} of a class can be flagged."
+        )
+
+
+@dataclass(frozen=True)
+class ClassFinding:
+    """What was concluded about one class."""
+
+    label: int
+    size: int
+    score: float  # class evidence in units of the highest known from clean data
+    hidden: bool
+    suspicious: int
+    label_suspects: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The decision on arrays: row i is sample i of the evidence."""
+
+    suspicious: Bools
+    kind: NDArray[np.str_]  # "", "planted", "label"
+    score: Floats  # -log10 of the fused p-value: higher is worse
+    p_value: Floats
+    reasons: list[tuple[str, ...]]
+    classes: list[ClassFinding]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def poison_found(self) -> bool:
+        """The data-set-level answer: some class hides a planted group."""
+        return bool((self.kind == "planted").any())
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """One detector's answer: a score per sample, and class evidence if it gives any."""
+
+    detector: Detector
+    scores: Floats  # (n,)
+    class_scores: Floats | None  # one per occurring class
+
+    def class_evidence(self, place: int) -> float:
+        """Evidence against a class, in units of the highest met on clean data; 0 if it does not decide."""
+        if self.class_scores is None or self.detector.innocent is None:
+            return 0.0
+        return float(self.class_scores[place] / self.detector.innocent)
+
+
+def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Calibration) -> Judgement:
+    """Decide. The rate of poison is not known, not asked for, and not assumed."""
+    n = len(evidence)
+    p_value = fused_ranks(evidence, opinions)
+    planted = np.zeros(n, bool)
+    findings: list[tuple[int, Rows, float, str, str]] = []
+    notes: list[str] = []
+    for place, (label, members) in enumerate(by_class(evidence)):
+        name, weight = _strongest(opinions, place)
+        reason = ""
+        if weight >= CLASS_MARGIN:
+            p = upper_tail(opinions[name].scores[members])
+            chosen = benjamini_hochberg(p, MEMBER_FDR)
+            p_value[members] = np.minimum(p_value[members], p)
+            chosen, reason = _restrained(chosen, p, evidence.class_names[label])
+            planted[members] = chosen
+        findings.append((label, members, weight, name, reason))
+    cap = int(calibration.max_drop * n)
+    if planted.sum() > cap:
+        notes.append(
+            f"{int(planted.sum())} samples look planted; only the {cap} worst are flagged (--max-drop {calibration.max_drop})"
+        )
+        keep = np.argsort(np.where(planted, p_value, np.inf), kind="stable")[:cap]
+        planted = np.isin(np.arange(n), keep) & planted
+    kind = np.where(planted, "planted", "")
+    reasons = _reasons(evidence, opinions, findings, planted)
+    classes = [
+        ClassFinding(label, len(rows), weight, bool(planted[rows].any()), int(planted[rows].sum()), 0, reason)
+        for label, rows, weight, _, reason in findings
+    ]
+    score = -np.log10(np.maximum(p_value, 1e-300))
+    return Judgement(planted, kind, score, p_value, reasons, classes, notes)
+
+
+def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
+    """The smallest of all detectors' rank p-values within the class, times their number (Bonferroni).
+
+    Poison that a network has learned is tight and easy, poison that it has not is isolated and hard: a
+    detector for one is blind to the other, so the union counts, never the mean.
+    """
+    best = np.ones(len(evidence))
+    for opinion in opinions.values():
+        for _, members in by_class(evidence):
+            best[members] = np.minimum(best[members], rank_p(opinion.scores[members]))
+    return np.minimum(1.0, best * max(1, len(opinions)))
+
+
+def rank_p(scores: Floats) -> Floats:
+    """The share of a class that scores at least as high.
+
+    >>> rank_p(np.array([3.0, 1.0, 2.0, 2.0]))
+    array([0.25, 1.  , 0.75, 0.75])
+    """
+    ascending = np.sort(scores)
+    return np.asarray((len(scores) - np.searchsorted(ascending, scores, side="left")) / len(scores))
+
+
+def upper_tail(scores: Floats) -> Floats:
+    """p-values of high scores if the lower half of the class is clean and normal (median, lower-half spread)."""
+    centre = np.median(scores)
+    below = centre - scores[scores <= centre]
+    spread = 1.4826 * np.median(below)
+    if not spread > 1e-9 * np.abs(scores).max():
+        return rank_p(scores)
+    return np.asarray(stats.norm.sf((scores - centre) / spread))
+
+
+def benjamini_hochberg(p: Floats, level: float) -> Bools:
+    """Which hypotheses fall at a false discovery rate.
+
+    >>> benjamini_hochberg(np.array([0.001, 0.5, 0.02, 0.9]), 0.05)
+    array([ True, False,  True, False])
+    """
+    ascending = np.sort(p)
+    passed = np.flatnonzero(ascending <= level * np.arange(1, len(p) + 1) / max(1, len(p)))
+    return np.asarray(p <= ascending[passed[-1]]) if len(passed) else np.zeros(len(p), bool)
+
+
+def _strongest(opinions: Mapping[str, Opinion], place: int) -> tuple[str, float]:
+    weights = {name: opinion.class_evidence(place) for name, opinion in opinions.items()}
+    name = max(weights, key=weights.__getitem__, default="")
+    return name, weights.get(name, 0.0)
+
+
+def _restrained(chosen: Bools, p: Floats, class_name: str) -> tuple[Bools, str]:
+    """Apply the caps of one class; says in words what they did."""
+    count, size = int(chosen.sum()), len(chosen)
+    nobody = np.zeros(size, bool)
+    if size < LEAST_CLASS:
+        return nobody, f"the class has only {size} samples: reported, nothing flagged"
+    if count < LEAST_GROUP:
+        return nobody, f"a group stands apart, but only {count} samples are clearly in it: nothing flagged"
+    if count > MOST_OF_CLASS * size:
+        worst = np.argsort(p, kind="stable")[: int(MOST_OF_CLASS * size)]
+        return np.isin(np.arange(size), worst), f"{count} of {size} look planted: capped at {MOST_OF_CLASS:.0%}"
+    return chosen, f"{count} of {size} samples form a second population inside {class_name!r}"
+
+
+def _reasons(
+    evidence: Evidence,
+    opinions: Mapping[str, Opinion],
+    findings: list[tuple[int, Rows, float, str, str]],
+    planted: Bools,
+) -> list[tuple[str, ...]]:
+    """Why each flagged sample was flagged, the deciding detector first."""
+    reasons: list[tuple[str, ...]] = [()] * len(evidence)
+    for _, members, _, deciding, _ in findings:
+        if not planted[members].any():
+            continue
+        notable = {name: rank_p(opinion.scores[members]) <= NOTABLE for name, opinion in opinions.items()}
+        for position, row in enumerate(members):
+            if planted[row]:
+                others = [name for name, marks in notable.items() if marks[position] and name != deciding]
+                reasons[row] = tuple(opinions[name].detector.says for name in [deciding, *others])
+    return reasons

@@ -1,0 +1,264 @@
+"""The page: what it says, what it cannot be made to do, and how large it can become."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_up import flagged, make_verdict, row, unread
+
+from sanitizer.actions.gallery import SCHEMA
+from sanitizer.actions.report import MAX_CARDS, render_report, shown, write_report
+from sanitizer.errors import VerdictError
+from sanitizer.record import GALLERY, REPORT, SUMMARY
+
+Write = Callable[..., Path]
+
+#: What a page without scripts, network and forms is made of.
+HARMLESS = (
+    {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "article"}
+    | {"h1", "h2", "h3", "p", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "b", "i", "br", "code"}
+    | {"table", "thead", "tbody", "tr", "th", "td", "img", "svg", "line", "polyline", "details", "summary"}
+)
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>'",
+    "</style><script>1</script>",
+    "{{ 7 * 7 }}{% raw %}",
+    "&lt;b&gt;",
+    "a\u202egnp.exe",
+    "two\nlines\r\t\x1b[31m\x00",
+    "javascript:alert(1)",
+    "http://example.com/x.png",
+    "x" * 5000,
+    "\u2066\u2069\u200b\ufeff\U000e0041",
+    "漢字 ünïcode العربية",
+]
+
+
+class Page(HTMLParser):
+    """The page as a browser takes it apart."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep each element with its attributes."""
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        """Keep each piece of text."""
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """What a reader sees."""
+        return " ".join(" ".join(self.words).split())
+
+    def attributes(self, name: str) -> list[str]:
+        """The values of an attribute, in the order of the page."""
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+
+def assert_harmless(content: bytes) -> Page:
+    """No element, attribute or address that could act, whatever the data was called."""
+    page = Page(content)
+    assert {tag for tag, _ in page.tags} <= HARMLESS
+    names = {name for _, attributes in page.tags for name in attributes}
+    assert not [name for name in names if name.startswith("on") or name in ("href", "srcset", "action", "xlink:href")]
+    assert all(source.startswith("data:image/png;base64,") for source in page.attributes("src"))
+    assert not re.search(r"url\(|@import", content.decode().partition("</style>")[0])
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]", content.decode())
+    return page
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text(write_folder: Write, name: str) -> None:
+    """A name is shown wherever names are shown, and is never anything but text."""
+    rows = [
+        flagged(name, name, reasons=[name] * 9, nearest=[name, "other"]),
+        row("other", name + "2"),
+        unread(name + "3", reasons=[name]),
+    ]
+    said = {"settings": {name: name}, "name": name, "says": name}
+    verdict = make_verdict(
+        rows,
+        source=name,
+        notes=[name],
+        incomplete=[name],
+        view=name,
+        device=name,
+        parameters={name: {name: [name]}},
+        model={name: name},
+        versions={name: name},
+        timings={name: 1.0},
+        detectors={"run": [said], "not_run": [{"name": name, "reason": name}]},
+    )
+    page = assert_harmless(render_report(write_folder(verdict)))
+    assert shown(name)[:80].split()[0] in page.text
+
+
+def test_what_cannot_be_seen_is_written_out() -> None:
+    """Characters that reorder, hide or break lines become escapes; letters of any script stay."""
+    assert shown("a\u202eb\nc\x1b\u2066\x85\ud800") == "a\\u202eb\\nc\\x1b\\u2066\\x85\\ud800"
+    assert shown("漢字 ünïcode العربية 🙂") == "漢字 ünïcode العربية 🙂"
+
+
+def test_the_page_forbids_itself_everything_but_its_pictures_and_style(write_folder: Write) -> None:
+    """The content security policy is the second wall behind escaping, and comes before anything it governs."""
+    content = render_report(write_folder(make_verdict([flagged("a")]))).decode()
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in content
+    assert content.index("Content-Security-Policy") < content.index("<style>")
+    assert "http://" not in content
+    assert "https://" not in content
+
+
+def test_each_suspicious_sample_is_shown_with_its_evidence(write_folder: Write) -> None:
+    """Picture, label, kind, score, p-value, reasons, detectors, neighbours and losses are on the page."""
+    rows = [
+        flagged("cat/a.png", score=9.5, p_value=0.0042, reasons=["far from its class"], nearest=["cat/b.png"]),
+        row("cat/b.png"),
+        flagged("dog/c.png", "dog", kind="label", score=4.0, p_value=None),
+    ]
+    page = Page(render_report(write_folder(make_verdict(rows), losses=np.array([[2.0, 0.5]] * 3))))
+    for words in ("cat/a.png", "planted", "9.5", "0.0042", "far from its class", "spectral", "0.125", "label in doubt"):
+        assert words in page.text
+    assert page.text.index("cat/a.png") < page.text.index("dog/c.png")
+    assert page.attributes("alt") == [
+        "cat/a.png, labelled cat",
+        "cat/b.png, labelled cat",
+        "dog/c.png, labelled dog",
+    ]
+    assert "Training loss over 2 epochs, from 2 to 0.5" in page.attributes("aria-label")
+    for source in page.attributes("src"):
+        assert base64.b64decode(source.partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_small_pictures_are_enlarged_without_blur(write_folder: Write) -> None:
+    """Pixels of a 32 x 32 image are to be seen as pixels; a photograph is not."""
+    small, large = (Page(render_report(write_folder(make_verdict([flagged("a")]), side=side))) for side in (32, 96))
+    assert "large pixelated" in small.attributes("class")
+    assert "large" in large.attributes("class")
+
+
+@pytest.mark.parametrize(
+    ("rows", "summary", "tone"),
+    [
+        ([flagged("a")], {}, "planted"),
+        ([flagged("a")], {"incomplete": ["half"]}, "planted"),
+        ([row("a")], {}, "clear"),
+        ([row("a")], {"incomplete": ["half"]}, "incomplete"),
+        ([], {}, "incomplete"),
+        ([row("a"), unread("b", "refused")], {}, "refused"),
+        ([row("a"), unread("b")], {}, "clear"),
+    ],
+)
+def test_the_band_has_the_colour_of_the_answer(
+    write_folder: Write, rows: list[dict[str, Any]], summary: dict[str, Any], tone: str
+) -> None:
+    """Green means: complete, nothing planted, nothing hostile."""
+    page = Page(render_report(write_folder(make_verdict(rows, **summary))))
+    assert f"answer {tone}" in page.attributes("class")
+    assert make_verdict(rows).summary["answer"]["sentence"] in page.text
+    assert all(gap in page.text for gap in summary.get("incomplete", ()))
+
+
+def test_nothing_found_is_a_page_too(write_folder: Write) -> None:
+    """A clean scan says so, and still says what it did not look for."""
+    page = assert_harmless(render_report(write_folder(make_verdict([row("a"), row("b", None)]))))
+    assert "No sample was flagged." in page.text
+    assert "no network was trained" in page.text
+    assert not page.attributes("src")
+
+
+def test_an_empty_scan_of_a_source_without_classes_is_a_page_too(write_folder: Write) -> None:
+    """No rows, no classes, no detectors."""
+    verdict = make_verdict([], classes=[], detectors={"run": [], "not_run": []}, versions={}, timings={}, model={})
+    page = assert_harmless(render_report(write_folder(verdict)))
+    assert "This source has no classes." in page.text
+
+
+def test_classes_are_sorted_by_suspicion(write_folder: Write) -> None:
+    """A class that hides something comes first, then the share of suspicious samples decides."""
+    rest = {"label_suspects": 0, "score": None, "reason": None}
+    classes = [
+        {"name": "calm", "size": 100, "suspicious": 1, "hidden": False, **rest},
+        {"name": "busy", "size": 10, "suspicious": 5, "hidden": False, **rest},
+        {"name": "hiding", "size": 50, "suspicious": 0, "hidden": True, **rest},
+        {"name": "empty", "size": 0, "suspicious": 0, "hidden": False, **rest},
+    ]
+    text = Page(render_report(write_folder(make_verdict([row("a")], classes=classes)))).text
+    assert text.index("hiding") < text.index("busy") < text.index("calm")
+    assert "50.0 %" in text
+
+
+def test_items_that_were_not_scanned_are_listed_and_then_counted(write_folder: Write) -> None:
+    """Two hundred are named, refused ones first, the rest is a number."""
+    rows = [unread(f"bad{n:03}.png", reasons=["truncated JPEG data"]) for n in range(230)]
+    text = Page(render_report(write_folder(make_verdict([row("a"), *rows, unread("zip", "refused")])))).text
+    assert text.index("zip") < text.index("bad000.png")
+    assert text.count("truncated JPEG data") == 199
+    assert "And 31 more, in verdicts.parquet." in text
+
+
+def test_equal_folders_give_equal_pages(write_folder: Write, tmp_path: Path) -> None:
+    """The page is a function of the folder: a rebuild is the first build, byte by byte."""
+    folder = write_folder(make_verdict([flagged("a", nearest=["b"]), row("b")]), losses=np.ones((2, 5)))
+    write_report(folder)
+    first = (folder / REPORT).read_bytes()
+    (folder / REPORT).unlink()
+    elsewhere = folder.rename(tmp_path / "moved")
+    write_report(elsewhere)
+    assert (elsewhere / REPORT).read_bytes() == first
+
+
+def test_five_thousand_findings_with_endless_names_stay_small(write_folder: Write) -> None:
+    """Neither many findings, nor long names, nor many classes make a page that cannot be opened."""
+    names = [f"{n}" + "\U000e0041" * 400 if n < 400 else f"{n}" for n in range(5000)]
+    rows = [
+        flagged(name, name, score=5000.0 - n, reasons=[name] * 9, nearest=names[n + 1 : n + 4])
+        for n, name in enumerate(names)
+    ]
+    page = render_report(write_folder(make_verdict(rows), side=96))
+    assert len(page) < 20e6
+    assert Page(page).text.count("Score ") == MAX_CARDS
+    assert "200 of 5,000" in Page(page).text
+
+
+def test_pictures_that_do_not_fit_leave_a_blank(write_folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery that somebody made larger does not make the page larger; the samples stay listed."""
+    monkeypatch.setattr("sanitizer.actions.report.MAX_PICTURES", 10_000)
+    page = Page(render_report(write_folder(make_verdict([flagged(f"{n}") for n in range(5)]))))
+    assert len(page.attributes("src")) == 2
+    assert page.text.count("Score ") == 5
+    assert len([label for label in page.attributes("aria-label") if label.startswith("no picture of")]) == 3
+
+
+def test_what_is_no_png_is_not_shown(write_folder: Write) -> None:
+    """A gallery from elsewhere cannot bring another format into the page."""
+    folder = write_folder(make_verdict([flagged("a")]))
+    svg = {"id": "a", "role": "suspicious", "thumbnail": b"<svg onload=alert(1)>", "losses": None}
+    pq.write_table(pa.Table.from_pylist([svg], SCHEMA), folder / GALLERY)
+    assert not assert_harmless(render_report(folder)).attributes("src")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", b"{}"])
+@pytest.mark.parametrize("name", [GALLERY, SUMMARY, "verdicts.parquet"])
+def test_a_folder_that_lacks_a_part_is_one_line(write_folder: Write, name: str, content: bytes | None) -> None:
+    """A report is built from a verdict, or not at all."""
+    folder = write_folder(make_verdict([row("a")]))
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    with pytest.raises(VerdictError, match=r"^expected .*; got:? .*again$|^expected .*first$"):
+        render_report(folder)
