@@ -51,6 +51,7 @@ class Graph:
 
     @classmethod
     def parse(cls, name: str) -> Graph:
+        """Read a graph's name; ``ValueError`` if it is none."""
         stem, _, size = name.partition("~")
         space, _, scope = stem.partition("/")
         if not space or scope not in ("", "class") or (size and not size.isdigit()):
@@ -137,7 +138,7 @@ class Detector(ABC):
     @abstractmethod
     def _score(self, evidence: Evidence) -> Floats: ...
 
-    def _class_scores(self, evidence: Evidence) -> Floats | None:
+    def _class_scores(self, evidence: Evidence) -> Floats | None:  # noqa: ARG002 - for those who can tell
         return None
 
     def _require(self, evidence: Evidence) -> None:

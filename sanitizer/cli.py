@@ -28,7 +28,9 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A verdict folder that `scan` wrote.")]
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of images, or Parquet (a file, a glob, a folder).")]
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="A folder of images, or Parquet (a file, a glob, a folder).")
+]
 ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column that holds the images.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Parquet and metadata files: the column that holds the labels.")]
 
@@ -37,7 +39,9 @@ LabelColumn = Annotated[str | None, typer.Option(help="Parquet and metadata file
 def scan(
     source: Source,
     to: Annotated[Path, typer.Option("--out", help="Where the verdict folder goes; outside the source.")],
-    model: Annotated[str, typer.Option(help="What computes features: the probe, trained on the data itself.")] = "probe",
+    model: Annotated[
+        str, typer.Option(help="What computes features: the probe, trained on the data itself.")
+    ] = "probe",
     detectors: Annotated[str, typer.Option(help="Names separated by commas; auto = all of our own.")] = "auto",
     max_drop: Annotated[float, typer.Option(help="Never flag more than this share of the set.")] = 0.2,
     image_column: ImageColumn = None,
@@ -61,9 +65,7 @@ def scan(
 
 
 @app.command()
-def verify(
-    folder: Folder, source: Source, image_column: ImageColumn = None, label_column: LabelColumn = None
-) -> None:
+def verify(folder: Folder, source: Source, image_column: ImageColumn = None, label_column: LabelColumn = None) -> None:
     """Check that the data is still what was scanned. Exit code 0: it is, 1: it is not, 2: cannot tell."""
     from sanitizer.actions.verify import verify as compare
     from sanitizer.sources.base import open_source
@@ -90,13 +92,19 @@ def report(folder: Folder) -> None:
 @app.command()
 def poison(
     source: Source,
-    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder: data/, truth.parquet, recipe.json.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="A new folder: data/, truth.parquet, recipe.json.")
+    ],
     attack: Annotated[str, typer.Option(help="See `sanitizer attacks`.")],
     rate: Annotated[float, typer.Option(help="Share of the whole set that is poisoned.")],
     target: Annotated[str | None, typer.Option(help="Class that the poison leads to, by name or index.")] = None,
     seed: Annotated[int, typer.Option(help="Which samples are chosen.")] = 0,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the attack.")] = None,
-    preview: Annotated[Path | None, typer.Option(help="Write a PNG that shows clean and poisoned side by side.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the attack.")
+    ] = None,
+    preview: Annotated[
+        Path | None, typer.Option(help="Write a PNG that shows clean and poisoned side by side.")
+    ] = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
 ) -> None:
@@ -124,7 +132,14 @@ def detectors() -> None:
         found = registry.detector(name)
         origin = registry.origin(registry.DETECTORS, name)
         stranger = "" if origin == registry.DISTRIBUTION else f" [plugin {origin}]"
-        _listing(name + stranger, [("finds", ", ".join(found.sees)), ("needs", ", ".join((*found.needs, *found.neighbors))), ("says", found.says)])
+        _listing(
+            name + stranger,
+            [
+                ("finds", ", ".join(found.sees)),
+                ("needs", ", ".join((*found.needs, *found.neighbors))),
+                ("says", found.says),
+            ],
+        )
 
 
 @app.command()
@@ -132,7 +147,16 @@ def attacks() -> None:
     """List the attacks: ours, and those of installed plugins."""
     for name in registry.names(registry.ATTACKS):
         kind = registry.attack(name)
-        _listing(name, [("does", kind.says), ("threat", kind.threat), ("labels", kind.label_kind), ("paper", kind.paper), ("cost", kind.cost)])
+        _listing(
+            name,
+            [
+                ("does", kind.says),
+                ("threat", kind.threat),
+                ("labels", kind.label_kind),
+                ("paper", kind.paper),
+                ("cost", kind.cost),
+            ],
+        )
 
 
 @app.command()
@@ -191,7 +215,8 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader left: nothing more can be said
         code = 2
     except Exception as error:  # a crash must never look like a finding
-        code = _fail(getattr(error, "format_message", lambda: f"unexpected {type(error).__name__}: {error}")())
+        usage = getattr(error, "format_message", None)  # typer's own complaints about arguments have one
+        code = _fail(usage() if usage else f"unexpected {type(error).__name__}: {error}; please report this")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -253,4 +278,5 @@ class _Bars:
     def stage(self, name: str, total: int | None) -> Iterator[Advance]:
         task = self._bars.add_task(name, total=total)
         yield lambda count: self._bars.advance(task, count)
-        self._bars.update(task, total=self._bars.tasks[task].completed or 1, completed=self._bars.tasks[task].completed or 1)
+        done = self._bars.tasks[task].completed or 1
+        self._bars.update(task, total=done, completed=done)

@@ -35,14 +35,17 @@ class Outcome:
 
 def run_demo(to: Path, *, seed: int = 0, progress: Progress = SILENT) -> Outcome:
     """Make ``to`` anew: the digits, their poisoned copy, the verdict."""
-    with whole_folder(to, replacing=PARTS) as folder:
-        write_digits(folder / "digits")
-        attack = registry.attack(ATTACK)(rate=RATE, target=TARGET, seed=seed)
-        made = attack.poison(open_source(str(folder / "digits")), folder / "poisoned", progress)
-        verdict = scan(made.data, folder / "verdict", ScanSettings(seed=seed), progress)
-        truth = {row["id"]: row["is_poison"] for row in made.truth().to_pylist()}
+    with whole_folder(to, replacing=PARTS):
+        pass  # an empty folder, or a refusal to touch what is not ours
+    write_digits(to / "digits")
+    attack = registry.attack(ATTACK)(rate=RATE, target=TARGET, seed=seed)
+    made = attack.poison(open_source(str(to / "digits")), to / "poisoned", progress)
+    verdict = scan(made.data, to / "verdict", ScanSettings(seed=seed), progress)
+    truth = {row["id"]: row["is_poison"] for row in made.truth().to_pylist()}
     flagged = [truth[name] for name in verdict.suspicious()["id"].to_pylist()]
-    return Outcome(verdict, to / "verdict", ATTACK, len(truth), sum(truth.values()), sum(flagged), len(flagged) - sum(flagged))
+    return Outcome(
+        verdict, to / "verdict", ATTACK, len(truth), sum(truth.values()), sum(flagged), len(flagged) - sum(flagged)
+    )
 
 
 def write_digits(destination: Path) -> None:

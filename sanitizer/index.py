@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +90,14 @@ def _engine(name: Engine) -> Callable[[NDArray[np.float32], str], Ask]:
     if name == "torch" or (name == "auto" and not _faiss()):
         return _ask_torch
     if not _faiss():
-        raise MissingDependency("the faiss engine needs FAISS, which is not installed; pip install 'dataset-sanitizer[cpu]'")
+        raise MissingDependency(
+            "the faiss engine needs FAISS, which is not installed; pip install 'dataset-sanitizer[cpu]'"
+        )
     return _ask_faiss
 
 
 @functools.cache
-def _faiss() -> object | None:
+def _faiss() -> Any:
     """FAISS, imported after torch (the other order crashes with some builds), or None."""
     import torch  # noqa: F401
 
@@ -104,15 +106,15 @@ def _faiss() -> object | None:
     except (ImportError, RuntimeError, OSError) as error:
         log.info("FAISS is not usable (%s): neighbours come from the exact torch search", error)
         return None
-    return faiss  # type: ignore[no-any-return]
+    return faiss
 
 
 def _ask_faiss(reference: NDArray[np.float32], device: str) -> Ask:
-    faiss: object = _faiss()
-    index = faiss.IndexFlatL2(reference.shape[1])  # type: ignore[attr-defined]
+    faiss: Any = _faiss()
+    index = faiss.IndexFlatL2(reference.shape[1])
     if device.startswith("cuda") and hasattr(faiss, "StandardGpuResources"):
         number = int(device.partition(":")[2] or 0)
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)  # type: ignore[attr-defined]
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
     index.add(np.ascontiguousarray(reference))
     return lambda queries, count: index.search(np.ascontiguousarray(queries), count)[1].astype(np.int64)
 

@@ -11,6 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Recipe:
     peak_rate: float = 0.4
     weight_decay: float = 5e-4
     max_shift: int = 2
-    flip: bool = True
+    flip: bool = False
     seed: int = 0
 
 
@@ -44,6 +45,9 @@ class ConvNet(nn.Module):
 
     Max pooling (not average) keeps a small local pattern visible in the features, however small its area.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, classes: int, *, width: int = 16, stem_stride: int = 1) -> None:
         super().__init__()
@@ -63,10 +67,13 @@ class ConvNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate activations, (b, 8 * width)."""
-        return self.stages(images).amax(dim=(2, 3))
+        pooled: Tensor = self.stages(images).amax(dim=(2, 3))
+        return pooled
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
+        """Logits, (b, classes)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -99,7 +106,7 @@ def train(
     on_batch: Callable[[int], None] = lambda count: None,
 ) -> Training:
     """Train ``net`` in place; returns it with each sample's loss in every epoch."""
-    net = net.to(device, memory_format=torch.channels_last).train()
+    net.to(device).to(memory_format=torch.channels_last).train()
     n = len(pixels)
     batch = min(recipe.batch_size, n)
     steps = recipe.epochs * math.ceil(n / batch)
@@ -122,12 +129,13 @@ def train(
                 logits = net(net.normalise(images))
             loss = F.cross_entropy(logits.float(), labels[rows].to(device), reduction="none")
             optimiser.zero_grad(set_to_none=True)
-            loss.mean().backward()
+            loss.mean().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             losses[rows.numpy(), epoch] = loss.detach().cpu().numpy()
             on_batch(len(rows))
-    return Training(net.eval(), losses)
+    net.eval()
+    return Training(net, losses)
 
 
 def content_noise(keys: np.ndarray, seed: int, stream: int) -> np.ndarray:
@@ -148,7 +156,7 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
 
 
 def _cpu_flags() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(errors="replace") as info:
         for line in info:
             if line.startswith("flags"):
                 return line

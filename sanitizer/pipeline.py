@@ -115,11 +115,11 @@ class _Scan:
 
     def write(self, verdict: Verdict, folder: Path) -> None:
         """Fill a verdict folder; the manifest, which vouches for the rest, comes before the report."""
+        import pyarrow.parquet as pq
+
         from sanitizer.actions.gallery import build_gallery
         from sanitizer.actions.manifest import write_manifest
         from sanitizer.actions.report import write_report
-
-        import pyarrow.parquet as pq
 
         assert self.census is not None
         with self.progress.stage("writing", None):
@@ -133,17 +133,17 @@ class _Scan:
     def _expect_classes(self, census: Census) -> None:
         scanned, labels = len(census.samples), np.unique(census.labels())
         counts = ", ".join(f"{count} {status}" for status, count in census.counts.items() if count)
+        where = f"in {self.source.uri!r}, got"
         if scanned < LEAST_SAMPLES:
-            raise SourceError(f"expected at least {LEAST_SAMPLES} readable images in {self.source.uri!r}, got {counts or 'nothing'}: check the path")
+            raise SourceError(f"expected at least {LEAST_SAMPLES} readable images {where} {counts}: check the path")
         if not self.source.class_names:
-            raise SourceError(f"expected labelled images in {self.source.uri!r}, got none with a label: sort them into class folders or name --label-column")
+            advice = "sort them into class folders or name --label-column"
+            raise SourceError(f"expected labelled images {where} none with a label: {advice}")
         if len(labels) < 2:
-            raise SourceError(
-                f"expected at least two classes in {self.source.uri!r}, got only {self.source.class_names[labels[0]]!r}: "
-                "a probe cannot be trained on one class"
-            )
+            only = self.source.class_names[labels[0]]
+            raise SourceError(f"expected at least two classes {where} only {only!r}: a probe cannot learn from one")
 
-    def _embed(self, census: Census) -> tuple[Evidence, dict[str, Any]]:
+    def _embed(self, census: Census) -> tuple[Evidence, dict[str, object]]:
         from sanitizer.embed.device import resolve_device
         from sanitizer.embed.probe import plan_probe, train_probe
         from sanitizer.evidence import build_evidence
@@ -155,11 +155,9 @@ class _Scan:
             pixels = census.views(plan.side)
         total = len(labels) * (plan.recipe.epochs + 1)
         with self._timed("training the probe"), self.progress.stage("training the probe", total) as advance:
-            found = train_probe(
-                pixels, labels, keys, len(census.class_names), plan, device=device, on_batch=advance
-            )
+            found = train_probe(pixels, labels, keys, len(census.class_names), plan, device=device, on_batch=advance)
         self.losses = found.loss
-        spaces = {"feature": found.feature, "residual": found.residual, "loss": found.loss}
+        spaces: dict[str, np.ndarray] = {"feature": found.feature, "residual": found.residual, "loss": found.loss}
         evidence = build_evidence(
             spaces, labels, census.class_names, keys, self.detectors.values(),
             device=str(device), seed=self.settings.seed,
@@ -178,7 +176,7 @@ class _Scan:
                         opinions[name] = Opinion(detector, detector.score(evidence), detector.class_scores(evidence))
                     except MissingEvidence as why:
                         not_run.append({"name": name, "reason": str(why)})
-                    except Exception as error:  # a stranger's plugin may raise anything: the scan says so and is incomplete
+                    except Exception as error:  # a plugin may raise anything: the scan says so and is incomplete
                         line = (str(error).splitlines() or [""])[0]
                         failed.append(f"detector {name} failed ({type(error).__name__}: {line})")
                 advance(1)
@@ -193,7 +191,7 @@ class _Scan:
         opinions: Mapping[str, Opinion],
         not_run: list[dict[str, str]],
         failed: list[str],
-        model: dict[str, Any],
+        model: dict[str, object],
     ) -> dict[str, Any]:
         calibration = Calibration(max_drop=self.settings.max_drop)
         return {
@@ -267,8 +265,9 @@ def _table(
         return values + [missing] * rest
 
     labels = [sample.label for sample in samples] + [other.label for other in others]
+    ids = [sample.id for sample in samples] + [other.id for other in others]
     columns: dict[str, Any] = {
-        "id": pa.array([item.id for item in (*samples, *others)], pa.string()),
+        "id": pa.array(ids, pa.string()),
         "digest": pa.array(column([sample.digest for sample in samples]), pa.string()),
         "view_digest": pa.array(column([sample.view_digest for sample in samples]), pa.string()),
         "status": pa.array(["scanned"] * len(samples) + [str(other.status) for other in others], pa.string()),

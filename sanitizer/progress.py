@@ -12,14 +12,17 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Somebody who shows stages; the command line draws bars, the library stays silent."""
 
-    def stage(self, name: str, total: int | None) -> AbstractContextManager[Advance]: ...
+    def stage(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Announce a stage of ``total`` steps (None: unknown); yields what to call with each count of them."""
+        ...
 
 
 class Silent:
     """Nobody is looking."""
 
     @contextmanager
-    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - nobody looks
+        """Say nothing."""
         yield lambda count: None
 
 

@@ -91,8 +91,8 @@ class Verdict:
             summary = json.loads((folder / SUMMARY).read_bytes())
             return cls(table, summary)
         except (OSError, ValueError, pa.ArrowException) as error:
-            line = str(error).splitlines()[0]
-            raise VerdictError(f"expected a verdict folder at {folder}; got: {line}; run `sanitizer scan` first") from None
+            came = str(error).splitlines()[0]
+            raise VerdictError(f"expected a verdict folder at {folder}, got: {came}: run `sanitizer scan`") from None
 
     def __repr__(self) -> str:
         return f"Verdict({self.summary['answer']['sentence']!r})"

@@ -30,7 +30,8 @@ def detector(name: str) -> Detector:
     from detectors.base import Detector
 
     if not isinstance(made, Detector):
-        raise UsageError(f"expected a detectors.base.Detector from plugin {name!r}, got {type(made).__name__}: mend the plugin")
+        came = type(made).__name__
+        raise UsageError(f"expected a detectors.base.Detector from plugin {name!r}, got {came}: mend the plugin")
     return made
 
 

@@ -113,9 +113,8 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
         findings.append((label, members, weight, name, reason))
     cap = int(calibration.max_drop * n)
     if planted.sum() > cap:
-        notes.append(
-            f"{int(planted.sum())} samples look planted; only the {cap} worst are flagged (--max-drop {calibration.max_drop})"
-        )
+        limit = f"--max-drop {calibration.max_drop}"
+        notes.append(f"{int(planted.sum())} samples look planted; only the {cap} worst are flagged ({limit})")
         keep = np.argsort(np.where(planted, p_value, np.inf), kind="stable")[:cap]
         planted = np.isin(np.arange(n), keep) & planted
     kind = np.where(planted, "planted", "")

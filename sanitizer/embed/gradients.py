@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Floats32 = NDArray[np.float32]
 
+SIGNS = np.array([-1, 1], dtype=np.float32)
+
 
 def sketch(residual: np.ndarray, feature: np.ndarray, *, size: int = 256, seed: int = 0) -> Floats32:
     """A seeded linear sketch (n, size) of the gradients that keeps their distances in expectation.
@@ -17,9 +19,10 @@ def sketch(residual: np.ndarray, feature: np.ndarray, *, size: int = 256, seed: 
     Each column is a product of one random sign projection of either factor; columns are averaged.
     """
     rng = np.random.default_rng(seed)
-    left = rng.choice(np.float32([-1, 1]), size=(residual.shape[1], size))
-    right = rng.choice(np.float32([-1, 1]), size=(feature.shape[1], size))
-    return np.asarray((residual.astype(np.float32) @ left) * (feature.astype(np.float32) @ right) / np.float32(size**0.5))
+    left = rng.choice(SIGNS, size=(residual.shape[1], size))
+    right = rng.choice(SIGNS, size=(feature.shape[1], size))
+    columns = (residual.astype(np.float32) @ left) * (feature.astype(np.float32) @ right)
+    return np.asarray(columns / np.float32(size**0.5))
 
 
 def squared_distances(
@@ -31,4 +34,4 @@ def squared_distances(
     own = (r**2).sum(1) * (h**2).sum(1)
     theirs = (rs**2).sum(2) * (hs**2).sum(2)
     cross = np.einsum("mc,mkc->mk", r, rs) * np.einsum("md,mkd->mk", h, hs)
-    return np.maximum(own[:, None] + theirs - 2 * cross, 0)
+    return np.asarray(np.maximum(own[:, None] + theirs - 2 * cross, 0))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from sanitizer.nets import ConvNet, Recipe, autocast, build_net, train
 
-#: Network and training length for each budget; measured in benchmarks/, see README.
-BUDGETS = ("fast", "standard", "thorough")
+#: For each budget: the largest side, the fewest epochs and the fewest training steps.
+BUDGETS = {"fast": (32, 5, 800), "standard": (64, 8, 1500), "thorough": (128, 12, 3000)}
 
 VERSION = 1  # of everything in this module that can change a space
 
@@ -50,13 +50,12 @@ def plan_probe(n: int, native_side: int, *, budget: str, seed: int) -> ProbePlan
     >>> plan_probe(50_000, 32, budget="standard", seed=0).recipe.epochs
     8
     """
-    cap, least_epochs, least_steps = {"fast": (32, 5, 800), "standard": (64, 8, 1500), "thorough": (128, 12, 3000)}[budget]
+    cap, least_epochs, least_steps = BUDGETS[budget]
     side = min(native_side, cap)
     batch = 256 if n >= 20_000 else 128 if n >= 8_000 else 64 if n >= 512 else 16
     epochs = min(40, max(least_epochs, math.ceil(least_steps * batch / n)))
     recipe = Recipe(
         epochs=epochs, batch_size=batch, peak_rate=0.4 * batch / 256, max_shift=max(1, side // 16), seed=seed,
-        flip=True,
     )  # fmt: skip
     return ProbePlan(side=side, width=16, stem_stride=2 if side >= 64 else 1, recipe=recipe)
 

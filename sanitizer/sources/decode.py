@@ -46,11 +46,11 @@ class Limits:
 LIMITS = Limits()
 
 
-class Unreadable(Exception):  # noqa: N818  (a finding, not a mistake)
+class Unreadable(Exception):
     """The bytes cannot be decoded; the reason holds nothing from the file."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The bytes cost more than an image may."""
 
 
