@@ -51,7 +51,7 @@ class HiddenPopulation(Detector):
     needs = ("feature", "loss")
     sees = ("shifted", "tight")
     says = "It belongs to a group that stands apart from its class and was first taken for something else."
-    innocent = 3.0
+    innocent = 3.4
 
     def __init__(self, *, ridge: float = 0.01, axes: int = 16, rows_per_axis: int = 10, tail: float = 0.05) -> None:
         self.ridge = ridge

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,6 +204,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; whatever goes wrong is one line on stderr and exit code 2."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # unwinds, so nothing half-written stays
     try:
         code = app(standalone_mode=False)
     except SanitizerError as error:

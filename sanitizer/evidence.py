@@ -18,7 +18,7 @@ T = TypeVar("T")
 #: Columns of every neighbour graph: enough for every detector's k.
 NEIGHBORS = 32
 #: A sketch errs, so gradient neighbours are chosen from more candidates before the exact re-ranking.
-GRADIENT_SPARE = 96
+GRADIENT_SPARE = 32
 
 
 class Lazy(Mapping[str, T]):

@@ -19,6 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+#: Pixels in a batch from which a second thread pays for itself.
+_WORTH_SHARING = 64 * 16 * 16
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train: SGD with Nesterov momentum under a one-cycle schedule."""
@@ -136,6 +140,18 @@ def train(
             on_batch(len(rows))
     net.eval()
     return Training(net, losses)
+
+
+@contextlib.contextmanager
+def enough_threads(pixels_per_batch: int) -> Iterator[None]:
+    """One CPU thread for batches too small to share: there, threads would mostly wait for each other."""
+    before = torch.get_num_threads()
+    if pixels_per_batch < _WORTH_SHARING:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def content_noise(keys: np.ndarray, seed: int, stream: int) -> np.ndarray:

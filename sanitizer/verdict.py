@@ -19,7 +19,7 @@ from detectors.base import Detector, Evidence, Floats, Rows, by_class
 Bools = NDArray[np.bool_]
 
 #: A class hides a planted group when its evidence exceeds the highest known from clean data this many times.
-CLASS_MARGIN = 4 / 3
+CLASS_MARGIN = 1.25
 #: Benjamini-Hochberg level for members of a planted group, within its class.
 MEMBER_FDR = 0.01
 #: Smaller classes are reported, never dropped from.

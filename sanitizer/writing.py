@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sanitizer.errors import UsageError
 
+_PARTIAL = ".partial-"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -37,13 +38,14 @@ def write_whole(path: Path, content: bytes) -> None:
 def whole_folder(destination: Path, *, replacing: frozenset[str] = frozenset()) -> Iterator[Path]:
     """A folder to fill; it takes its final name when the block ends well and vanishes when it does not.
 
-    A folder that holds nothing but files named in ``replacing`` (an earlier result) gives way to the new one.
+    A folder that holds nothing but what is named in ``replacing`` (an earlier result, also one that was
+    killed half-way) gives way to the new one.
     """
     destination = Path(os.path.realpath(destination))  # renaming onto a link would fail, onto its target works
     temporary, old = _beside(destination), _beside(destination)
     try:
         taken = destination.exists() and not (
-            destination.is_dir() and all(entry.name in replacing for entry in destination.iterdir())
+            destination.is_dir() and all(_gives_way(entry.name, replacing) for entry in destination.iterdir())
         )
         if not taken:
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +82,13 @@ def refuse_inside(destination: Path, root: Path) -> None:
         raise UsageError(f"{str(destination)!r} lies inside the source {str(root)!r}: choose a folder outside of it")
 
 
+def _gives_way(name: str, replacing: frozenset[str]) -> bool:
+    return name in replacing or (bool(replacing) and name.startswith(_PARTIAL))
+
+
 def _beside(path: Path) -> Path:
     """A name nobody else has, on the same file system, so that renaming is one step."""
-    return path.parent / f".partial-{secrets.token_hex(8)}"
+    return path.parent / f"{_PARTIAL}{secrets.token_hex(8)}"
 
 
 def _why(error: OSError) -> str:

@@ -129,7 +129,7 @@ ROOMS = {
     ),
     "sanitizer.hooks": Room(
         may=(*COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.actions", "sanitizer.sources", "pyarrow"),
-        lazily=("sanitizer.pipeline", "datasets"),  # only when a scan is needed; only for its types and columns
+        lazily=("sanitizer.pipeline",),
         never=("sanitizer.embed", "sanitizer.index", "detectors"),
     ),
     "sanitizer.attacks": Room(
@@ -165,7 +165,7 @@ ROOMS = {
 
 #: Ways to run what a file says. The exemptions are (module, thing): why it is harmless there.
 UNSAFE_MODULES = ("pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
-UNSAFE_CALLS = ("eval", "exec", "torch.load", "numpy.load", "np.load")  # .npz goes through a reader of our own
+UNSAFE_CALLS = ("eval", "exec", "torch.load", "torch.hub.load", "torch.jit.load", "torch.serialization.load")
 EXEMPT = {
     ("detectors/checks.py", "import pickle"): "a detector must travel between processes: bytes made on the same line",
 }
@@ -252,7 +252,7 @@ def called(node: ast.Call) -> str:
 
 
 def covered(name: str, allowed: Iterable[str]) -> bool:
-    """Whether a list names a module or a package above it; ``sanitizer`` alone means its ``__init__``, not its rooms."""
+    """Whether a list names a module or a package above it; ``sanitizer`` alone means its ``__init__``."""
     return any(name == entry or (entry != "sanitizer" and name.startswith(f"{entry}.")) for entry in allowed)
 
 
@@ -325,13 +325,13 @@ def unsafe(path: str) -> set[str]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             seen |= {called(node)} & set(UNSAFE_CALLS)
-            seen |= {"allow_pickle" for word in node.keywords if word.arg == "allow_pickle" and not _is_false(word.value)}
-        if isinstance(node, ast.ImportFrom) and node.module in ("torch", "numpy", "torch.serialization"):
-            seen |= {f"{node.module}.load" for alias in node.names if alias.name == "load"}
+            seen |= {"allow_pickle" for word in node.keywords if word.arg == "allow_pickle" and not _is_no(word.value)}
+        if isinstance(node, ast.ImportFrom):
+            seen |= {f"{node.module}.{alias.name}" for alias in node.names} & set(UNSAFE_CALLS)
     return seen
 
 
-def _is_false(node: ast.expr) -> bool:
+def _is_no(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanitizer.nets import ConvNet, Recipe, autocast, build_net, train
+from sanitizer.nets import ConvNet, Recipe, autocast, build_net, enough_threads, train
 
 #: For each budget: the largest side, the fewest epochs and the fewest training steps.
 BUDGETS = {"fast": (32, 5, 800), "standard": (64, 8, 1500), "thorough": (128, 12, 3000)}
@@ -73,8 +73,9 @@ def train_probe(
     """Train the probe and read the evidence off it."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     net = build_net(classes, images, width=plan.width, stem_stride=plan.stem_stride, seed=plan.recipe.seed)
-    training = train(net, images, torch.from_numpy(labels), keys, plan.recipe, device=device, on_batch=on_batch)
-    feature, residual = embed(training.net, images, labels, device=device, on_batch=on_batch)
+    with enough_threads(plan.recipe.batch_size * plan.side**2):
+        training = train(net, images, torch.from_numpy(labels), keys, plan.recipe, device=device, on_batch=on_batch)
+        feature, residual = embed(training.net, images, labels, device=device, on_batch=on_batch)
     model = {
         "kind": "probe", "version": VERSION, "digest": weights_digest(training.net), "side": plan.side,
         "width": plan.width, "epochs": plan.recipe.epochs, "batch_size": plan.recipe.batch_size,

@@ -2,21 +2,14 @@
 
 import pytest
 
-from detectors import density
 from detectors.base import Detector
 from detectors.checks import Check, checks_for
+from sanitizer import registry
 
 
 def every_detector() -> list[Detector]:
-    """The detectors that the rules are held against, with their default settings."""
-    return [
-        density.KDistance(),
-        density.GradientDensity(),
-        density.LocalOutlierFactor(),
-        density.SLOF(),
-        density.DAO(),
-        density.Tightness(),
-    ]
+    """All detectors of ours, with their default settings."""
+    return [registry.detector(name) for name in registry.names(registry.DETECTORS, own=True)]
 
 
 def every_check() -> list[object]:

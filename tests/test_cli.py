@@ -1,0 +1,369 @@
+"""The command line: quick to start, one line for every mistake, exit codes that mean what they say."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pytest
+
+from sanitizer import cli, pipeline, registry
+from sanitizer.errors import SourceError
+from sanitizer.record import Verdict
+from sanitizer.sources.encode import encode
+
+HEAVY = ("torch", "faiss", "PIL", "datasets", "torchvision", "pyarrow", "sklearn", "scipy", "numpy")
+
+
+class Answer(NamedTuple):
+    """What a run of the command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``sanitizer`` in this process, as its console script does."""
+
+    def call(*words: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["sanitizer", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        said = capsys.readouterr()
+        return Answer(int(caught.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two classes with a few images."""
+    for kind in ("cat", "dog"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(3):
+            image = encode(_filled(10 * number + len(kind) + ord(kind[0])), "PNG")
+            (tmp_path / "data" / kind / f"{number}.png").write_bytes(image)
+    return tmp_path / "data"
+
+
+def _filled(value: int) -> Any:
+    import numpy as np
+
+    return np.full((6, 6, 3), value, np.uint8)
+
+
+def assert_one_line(answer: Answer, *parts: str) -> None:
+    """Exit code 2, nothing on stdout, one line on stderr that holds the parts, no traceback."""
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("sanitizer: ")
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+    assert "please report" not in answer.err
+    assert len(answer.err) < 500
+    for part in parts:
+        assert part in answer.err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["scan", "--help"]], ids=" ".join)
+def test_help_and_version_load_nothing_heavy_and_answer_at_once(words: list[str]) -> None:
+    """Median of three fresh processes; the goal is 0.3 s, the bound allows for a busy machine."""
+    code = (
+        "import sys\nsys.argv = ['sanitizer', *sys.argv[1:]]\nfrom sanitizer.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+        assert done.stderr.strip() == "[]"
+    assert statistics.median(seconds) < 1.0
+
+
+def test_the_version_is_that_of_the_installation(run: Run) -> None:
+    """And nothing else is said."""
+    from sanitizer import __version__
+
+    assert run("--version") == Answer(0, f"sanitizer {__version__}\n", "")
+
+
+def test_help_names_every_command(run: Run) -> None:
+    """On stdout, with exit code 0."""
+    answer = run("--help")
+    assert (answer.code, answer.err) == (0, "")
+    for command in ("scan", "verify", "report", "poison", "detectors", "attacks", "doctor", "demo"):
+        assert f"\n  {command} " in answer.out
+
+
+def test_nothing_asked_is_help(run: Run) -> None:
+    """``sanitizer`` alone shows how it is used, laid out like any help, and does not call that a success."""
+    answer = run()
+    assert answer.code == 2
+    assert "\n  scan " in answer.out + answer.err
+    assert not answer.err.startswith("sanitizer: Usage")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["scan", "/no/such/folder", "--out", "OUT"], ["'/no/such/folder' does not exist"]),
+        (["scan", "DATA"], ["--out"]),
+        (["scan", "DATA", "--out", "OUT", "--detectors", "lof,nonesuch"], ["'nonesuch'", "spectral"]),
+        (["scan", "DATA", "--out", "OUT", "--detectors", " , "], ["--detectors", "lof"]),
+        (["scan", "DATA", "--out", "OUT", "--budget", "lavish"], ["--budget", "'lavish'", "standard"]),
+        (["scan", "DATA", "--out", "OUT", "--model", "resnet"], ["--model", "'resnet'", "probe"]),
+        (["scan", "DATA", "--out", "OUT", "--seed", "-1"], ["--seed", "-1"]),
+        (["scan", "DATA", "--out", "OUT", "--seed", "nan"], ["--seed"]),
+        (["scan", "DATA", "--out", "OUT", "--seed", "9999999999"], ["--seed", "9999999999"]),
+        (["scan", "DATA", "--out", "OUT", "--max-drop", "0"], ["--max-drop", "0.2"]),
+        (["scan", "DATA", "--out", "OUT", "--max-drop", "nan"], ["--max-drop", "nan"]),
+        (["scan", "DATA", "--out", "OUT", "--max-drop", "much"], ["--max-drop"]),
+        (["scan", "DATA", "--out", "DATA/verdict"], ["lies inside the source"]),
+        (["scan", "DATA", "--out", "OUT"], ["expected at least 20 readable images", "6 scanned"]),
+        (["scan", "DATA", "--out", "OUT", "--nonesuch"], ["--nonesuch"]),
+        (["nonesuch"], ["nonesuch"]),
+        (["verify", "OUT", "DATA"], ["manifest of a scan", "sanitizer scan"]),
+        (["report", "OUT"], ["verdict folder"]),
+        (["poison", "DATA", "OUT", "--attack", "nonesuch", "--rate", "0.1"], ["'nonesuch'", "badnets"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets"], ["--rate"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "nan"], ["rate", "nan"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "1.5"], ["rate", "1.5"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--seed", "-1"], ["seed", "-1"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--target", "cow"], ["'cow'", "'cat'"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--set", "size=nan"], ["size", "'nan'"]),
+        (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--set", "x=1"], ["'x'", "size"]),
+        (["poison", "DATA", "DATA/out", "--attack", "badnets", "--rate", "0.2"], ["lies inside the source"]),
+    ],
+    ids=lambda words: " ".join(words).replace("/", "_"),
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(run: Run, pictures: Path, words: list[str], parts: list[str]) -> None:
+    """What was expected, what came, what to do; never a traceback, a finding or a folder."""
+    places = {"DATA": str(pictures), "OUT": str(pictures.parent / "out")}
+    for short, path in places.items():
+        words = [path if word == short else word.replace("DATA/", f"{pictures}/") for word in words]
+    assert_one_line(run(*words), *parts)
+    assert [path.name for path in pictures.parent.iterdir()] == ["data"]
+    assert len(list(pictures.rglob("*"))) == 8
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:", "cuda:²"])
+def test_a_device_that_is_none_is_one_line(run: Run, tmp_path: Path, device: str) -> None:
+    """Found out once the set was read, and still nothing is left behind."""
+    write_some(tmp_path / "data")
+    answer = run("scan", tmp_path / "data", "--out", tmp_path / "out", "--device", device)
+    assert_one_line(answer, "--device", repr(device))
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def write_some(root: Path) -> None:
+    """Enough images for a scan to begin."""
+    for number in range(24):
+        home = root / f"{number % 2}"
+        home.mkdir(parents=True, exist_ok=True)
+        (home / f"{number}.png").write_bytes(encode(_filled(number), "PNG"))
+
+
+def row(name: str, **columns: Any) -> dict[str, Any]:
+    """A row of a verdict table."""
+    return {
+        "id": name, "digest": "0", "view_digest": "0", "status": "scanned", "label": 0, "label_name": "cat",
+        "suspicious": True, "kind": "planted", "score": 9.0, "p_value": 1e-9, "reasons": ["It stands apart."],
+        "nearest": [],
+    } | columns  # fmt: skip
+
+
+def verdict(*, planted: bool = False, incomplete: tuple[str, ...] = (), refused: int = 0, name: str = "a.png",
+            class_name: str = "cat") -> Verdict:  # fmt: skip
+    """A verdict as a scan could have made it."""
+    return Verdict(
+        pa.Table.from_pylist([row(name, suspicious=planted)]),
+        {
+            "answer": {"poison_found": planted, "sentence": "An answer."},
+            "counts": {"scanned": 1234, "unreadable": 0, "refused": refused, "ignored": 0},
+            "classes": [{"name": class_name, "reason": "two groups"}],
+            "incomplete": list(incomplete),
+            "notes": [],
+        },
+    )
+
+
+@pytest.fixture
+def scanning(monkeypatch: pytest.MonkeyPatch) -> Callable[[Verdict | BaseException], list[Any]]:
+    """Makes every scan end with a given verdict, or error; keeps what was asked."""
+
+    def ends_with(result: Verdict | BaseException) -> list[Any]:
+        asked: list[Any] = []
+
+        def scan(*given: Any) -> Verdict:
+            asked.extend(given)
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        monkeypatch.setattr(pipeline, "scan", scan)
+        return asked
+
+    return ends_with
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (verdict(), 0),
+        (verdict(planted=True), 1),
+        (verdict(refused=1), 1),
+        (verdict(planted=True, incomplete=("a detector failed",)), 2),
+        (SourceError("expected images, got none: look"), 2),
+        (RuntimeError("boom"), 2),
+        (MemoryError(), 2),
+        (RecursionError("deep"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=["clean", "planted", "hostile", "incomplete", "source", "crash", "memory", "recursion", "interrupt"],
+)
+def test_the_exit_code_of_a_scan(run: Run, scanning: Any, result: Verdict | BaseException, code: int) -> None:
+    """0, 1 and 2 as promised; a crash never looks like an answer."""
+    scanning(result)
+    answer = run("scan", "data", "--out", "verdict")
+    assert answer.code == code
+    assert "Traceback" not in answer.err
+    assert answer.err.count("\n") <= 1
+    if isinstance(result, Verdict):
+        assert answer.out.startswith("An answer.\n1,234 scanned, ")
+        assert answer.out.endswith("Report: verdict/report.html\n")
+
+
+def test_flags_become_settings(run: Run, scanning: Any) -> None:
+    """One to one."""
+    asked = scanning(verdict())
+    run("scan", "data", "--out", "there", "--detectors", "lof, dao", "--max-drop", "0.1", "--image-column", "i",
+        "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast")  # fmt: skip
+    source, out, settings, _ = asked
+    assert (source, out) == ("data", Path("there"))
+    assert settings == pipeline.ScanSettings(
+        detectors=("lof", "dao"), max_drop=0.1, image_column="i", label_column="l", device="cpu", seed=7, budget="fast"
+    )
+
+
+HOSTILE = [
+    "\x1b[2J\x1b]0;owned\x07.png",
+    "a\nsanitizer: all clean",
+    "[red]x[/red].png",
+    "‮gnp.exe",
+    ":skull:.png",
+    "\\[x",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_names_from_the_data_are_shown_as_they_are_and_do_nothing(run: Run, scanning: Any, name: str) -> None:
+    """No control character reaches the terminal, no markup and no emoji code is acted upon."""
+    scanning(verdict(planted=True, name=name, class_name=name))
+    answer = run("scan", "data", "--out", "verdict")
+    assert all(letter.isprintable() or letter == "\n" for letter in answer.out)
+    assert answer.out.count("\n") == 5
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
+    assert f"  class {shown}: two groups\n" in answer.out
+    assert f"  {shown}  It stands apart.\n" in answer.out
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_errors_that_quote_the_data_do_nothing_either(run: Run, scanning: Any, name: str) -> None:
+    """A message is one printable line, whatever is quoted in it."""
+    scanning(SourceError(f"cannot read {name}: look"))
+    answer = run("scan", "data", "--out", "verdict")
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert all(letter.isprintable() for letter in answer.err.rstrip("\n"))
+    assert ":skull:" in answer.err or ":skull:" not in name
+
+
+def test_what_verify_says_of_hostile_names_does_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, pictures: Path
+) -> None:
+    """An added file may be called anything that a file system allows."""
+    from sanitizer.actions import verify
+
+    monkeypatch.setattr(
+        verify, "verify", lambda folder, source: verify.Differences(added=("\x1b[2J\n:skull:[red].png",))
+    )
+    answer = run("verify", "verdict", pictures)
+    assert answer.code == 1
+    assert answer.out.count("\n") == 1
+    assert all(letter.isprintable() or letter == "\n" for letter in answer.out)
+    assert ":skull:[red].png" in answer.out
+
+
+def test_verify_says_when_all_is_as_it_was(run: Run, monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
+    """With exit code 0."""
+    from sanitizer.actions import verify
+
+    monkeypatch.setattr(verify, "verify", lambda folder, source: verify.Differences())
+    answer = run("verify", "verdict", pictures)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("The data is what was scanned")
+
+
+def test_detectors_lists_all_of_them_with_what_they_find(run: Run) -> None:
+    """Every name, what it needs and what a high score means."""
+    answer = run("detectors")
+    assert (answer.code, answer.err) == (0, "")
+    for name in registry.names(registry.DETECTORS):
+        assert f"{name}" in answer.out
+        assert registry.detector(name).says in answer.out
+    assert "finds" in answer.out
+    assert "needs" in answer.out
+
+
+def test_attacks_lists_all_of_them_with_their_papers(run: Run) -> None:
+    """Every name, what it does and who described it."""
+    answer = run("attacks")
+    assert (answer.code, answer.err) == (0, "")
+    for name in registry.names(registry.ATTACKS):
+        assert f"{name}\n" in answer.out
+        assert registry.attack(name).paper in answer.out
+
+
+def test_the_doctor_looks_at_everything(run: Run) -> None:
+    """Each finding is a line that begins with its state; anything missing comes with a remedy and exit code 2."""
+    answer = run("doctor")
+    assert answer.err == ""
+    for part in ("torch", "FAISS", "devices: cpu", "pyarrow", "PIL"):
+        assert part in answer.out
+    assert answer.code == (2 if "MISSING" in answer.out else 0)
+
+
+def test_the_doctor_sees_two_builds_of_faiss(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share one folder: one has to go, and the line that does it is given."""
+    from sanitizer import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda wheel: "1.0")
+    answer = run("doctor")
+    assert answer.code == 2
+    assert "both installed" in answer.out
+    assert "pip uninstall faiss-cpu faiss-gpu" in answer.out
+
+
+def test_poison_writes_a_set_with_its_truth(run: Run, pictures: Path) -> None:
+    """And says where, and how many."""
+    made = pictures.parent / "poisoned"
+    answer = run("poison", pictures, made, "--attack", "badnets", "--rate", "0.2", "--target", "cat", "--set", "size=2")
+    assert (answer.code, answer.err) == (0, "")
+    assert "1 poison" in answer.out
+    assert str(made / "data") in answer.out
+    recipe = json.loads((made / "recipe.json").read_text())
+    assert (recipe["target"], recipe["settings"]["size"]) == ("cat", 2)

@@ -1,0 +1,382 @@
+"""The decision: classes first, samples second, and never more than the caps allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from detectors.base import Detector, Evidence, Floats
+from sanitizer.verdict import (
+    CLASS_MARGIN,
+    LEAST_CLASS,
+    LEAST_GROUP,
+    MOST_OF_CLASS,
+    Calibration,
+    Judgement,
+    Opinion,
+    _restrained,
+    benjamini_hochberg,
+    fused_ranks,
+    judge,
+    rank_p,
+    upper_tail,
+)
+
+
+class Deciding(Detector):
+    """A detector whose class evidence counts."""
+
+    sees = ("shifted",)
+    says = "It was planted."
+    innocent = 2.0
+
+    def _score(self, evidence: Evidence) -> Floats:
+        return np.zeros(len(evidence))
+
+
+class Watching(Deciding):
+    """One that may say what it wants of classes: nothing follows from it."""
+
+    says = "It looks odd."
+    innocent = None
+
+
+def evidence_over(labels: Sequence[int] | np.ndarray) -> Evidence:
+    """Nothing but labels: that is all a decision needs."""
+    labels = np.asarray(labels, dtype=np.int64)
+    names = [f"class {number}" for number in range(int(labels.max()) + 1)]
+    return Evidence(labels, names, np.arange(len(labels), dtype=np.uint64))
+
+
+def opinion(scores: Floats, class_scores: Sequence[float] | None = None, *, decides: bool = True) -> Opinion:
+    """What a detector made up."""
+    detector = Deciding() if decides else Watching()
+    return Opinion(detector, np.asarray(scores, float), None if class_scores is None else np.array(class_scores, float))
+
+
+def decided(labels: Sequence[int] | np.ndarray, opinions: Mapping[str, Opinion], *, max_drop: float = 0.2) -> Judgement:
+    """The judgement over labels and opinions."""
+    return judge(evidence_over(labels), opinions, Calibration(max_drop=max_drop))
+
+
+def cloud_with_tail(size: int, tail: int, *, seed: int = 0, height: float = 12) -> Floats:
+    """Normal scores, of which the last ``tail`` lie ``height`` deviations out."""
+    scores = np.random.default_rng(seed).normal(size=size)
+    if tail:
+        scores[-tail:] += height
+    return scores
+
+
+LABELS = np.repeat([0, 1], [200, 100])  # class 0 hides the group: its last twelve
+TAIL = np.isin(np.arange(300), np.arange(188, 200))
+SCORES = np.concatenate([cloud_with_tail(200, 12), cloud_with_tail(100, 0, seed=1)])
+STRONG = 2.0 * CLASS_MARGIN * 1.5  # class evidence in a detector's own units
+
+
+def test_without_class_evidence_nothing_is_flagged() -> None:
+    """However far out some samples lie: every class has odd ones."""
+    found = decided(LABELS, {"one": opinion(SCORES, [0.5, 0.1]), "two": opinion(SCORES)})
+    assert not found.suspicious.any()
+    assert not found.poison_found
+    assert not any(entry.hidden for entry in found.classes)
+    assert (found.kind == "").all()
+
+
+def test_a_planted_class_loses_its_tail() -> None:
+    """Where class evidence is strong, those who stand apart are flagged, and nobody in other classes."""
+    found = decided(LABELS, {"one": opinion(SCORES, [STRONG, 0.1])})
+    np.testing.assert_array_equal(found.suspicious, TAIL)
+    assert found.poison_found
+    assert (found.kind[TAIL] == "planted").all()
+    assert [(entry.hidden, entry.suspicious, entry.size) for entry in found.classes] == [
+        (True, 12, 200),
+        (False, 0, 100),
+    ]
+    assert found.classes[0].score == pytest.approx(STRONG / 2)
+    assert "12 of 200" in found.classes[0].reason
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.99, False), (1.01, True)])
+def test_class_evidence_decides_at_its_margin(share: float, expected: bool) -> None:
+    """Just below the margin above clean data nothing follows, just above it does."""
+    found = decided(LABELS, {"one": opinion(SCORES, [2.0 * CLASS_MARGIN * share, 0.0])})
+    assert found.poison_found is expected
+
+
+def test_a_detector_without_a_known_innocence_decides_nothing() -> None:
+    """Its class scores are shown; nobody knows what clean data would give."""
+    found = decided(LABELS, {"one": opinion(SCORES, [1e9, 0.0], decides=False)})
+    assert not found.suspicious.any()
+    assert found.classes[0].score == 0
+
+
+def test_the_strongest_detector_decides_with_its_own_scores() -> None:
+    """Who is flagged follows from the scores of whoever found the class."""
+    found = decided(LABELS, {"noise": opinion(SCORES[::-1], [0.1, 0.1]), "one": opinion(SCORES, [STRONG, 0.0])})
+    np.testing.assert_array_equal(found.suspicious, TAIL)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_broken_class_score_hides_nobody(first: bool) -> None:
+    """A plugin whose class evidence is not a number must not silence the one that found something."""
+    broken, sound = opinion(np.zeros(300), [np.nan, np.nan]), opinion(SCORES, [STRONG, 0.0])
+    opinions = {"broken": broken, "sound": sound} if first else {"sound": sound, "broken": broken}
+    np.testing.assert_array_equal(decided(LABELS, opinions).suspicious, TAIL)
+
+
+def test_a_small_class_is_reported_and_never_dropped_from() -> None:
+    """Nine samples cannot tell a group from chance."""
+    labels = np.repeat([0, 1], [LEAST_CLASS - 1, 100])
+    scores = np.concatenate([cloud_with_tail(LEAST_CLASS - 1, 4), cloud_with_tail(100, 0)])
+    found = decided(labels, {"one": opinion(scores, [STRONG, 0.0])})
+    assert not found.suspicious.any()
+    assert "only 9 samples" in found.classes[0].reason
+    assert found.classes[0].score > CLASS_MARGIN
+
+
+@pytest.mark.parametrize(("tail", "flagged"), [(LEAST_GROUP - 1, 0), (LEAST_GROUP, LEAST_GROUP)])
+def test_a_group_has_at_least_four_members(tail: int, flagged: int) -> None:
+    """Fewer are odd samples, and the class says so."""
+    found = decided([0] * 200, {"one": opinion(cloud_with_tail(200, tail, seed=3), [STRONG])})
+    assert found.suspicious.sum() == flagged
+    assert found.classes[0].reason
+
+
+def test_no_more_than_half_of_a_class() -> None:
+    """The worst half, if more than that looks planted."""
+    p = np.linspace(0.001, 0.01, 40)
+    chosen, reason = _restrained(np.arange(40) < 30, p[::-1].copy(), "cats")
+    assert chosen.sum() == int(MOST_OF_CLASS * 40)
+    assert chosen[20:].all()
+    assert "capped at 50%" in reason
+
+
+def test_no_more_than_max_drop_of_the_set() -> None:
+    """The worst of them are flagged, and a note says how many more there were."""
+    found = decided(LABELS, {"one": opinion(SCORES, [STRONG, 0.1])}, max_drop=0.02)
+    assert found.suspicious.sum() == 6
+    assert set(np.flatnonzero(found.suspicious)) == set(np.argsort(-SCORES)[:6])
+    (note,) = found.notes
+    assert "12 samples look planted; only the 6 worst" in note
+    assert "--max-drop 0.02" in note
+
+
+def test_the_worst_are_the_highest_scores_however_small_their_p() -> None:
+    """A group fifty deviations out has p-values below what a float holds; its order must survive."""
+    scores = np.concatenate([cloud_with_tail(170, 0), np.linspace(50, 80, 30), cloud_with_tail(100, 0, seed=1)])
+    found = decided(LABELS, {"one": opinion(scores, [STRONG, 0.1])}, max_drop=0.05)
+    assert set(np.flatnonzero(found.suspicious)) == set(np.argsort(-scores)[:15])
+
+
+def test_p_values_are_never_zero() -> None:
+    """Nothing is certain, and a table of zeros ranks nobody."""
+    scores = np.concatenate([cloud_with_tail(170, 0), np.linspace(50, 80, 30), cloud_with_tail(100, 0, seed=1)])
+    found = decided(LABELS, {"one": opinion(scores, [STRONG, 0.1])})
+    assert found.p_value.min() > 0
+
+
+def test_score_is_minus_the_logarithm_of_p() -> None:
+    """For every sample; flagged ones have the smallest p of their class."""
+    found = decided(LABELS, {"one": opinion(SCORES, [STRONG, 0.1]), "two": opinion(SCORES[::-1], None)})
+    np.testing.assert_allclose(found.score, -np.log10(found.p_value), atol=1e-12)
+    assert (found.p_value > 0).all()
+    assert (found.p_value <= 1).all()
+    assert found.p_value[TAIL].max() < found.p_value[(LABELS == 0) & ~TAIL].min()
+
+
+def test_every_flagged_sample_has_a_reason_and_nobody_else() -> None:
+    """The deciding detector first, then whoever else noticed, in their own words."""
+    watching = np.zeros(300)
+    watching[199] = 5
+    found = decided(LABELS, {"odd": opinion(watching, None, decides=False), "one": opinion(SCORES, [STRONG, 0.1])})
+    assert [bool(lines) for lines in found.reasons] == TAIL.tolist()
+    assert found.reasons[199] == ("It was planted.", "It looks odd.")
+    assert found.reasons[190] == ("It was planted.",)
+
+
+@pytest.mark.parametrize("labels", [[0] * 50, [0, 1] * 25, [0] * 49 + [1], [0], [2, 5, 5]], ids=str)
+@pytest.mark.parametrize("evidence", [0.0, 1e6])
+def test_constant_scores_flag_nobody(labels: list[int], evidence: float) -> None:
+    """Where all are alike nobody stands apart, whatever is said of the class."""
+    found = decided(labels, {"one": opinion(np.full(len(labels), 3.0), [evidence] * len(set(labels)))})
+    assert not found.suspicious.any()
+    assert (found.p_value == 1).all()
+    assert (found.score == 0).all()
+
+
+def test_a_judgement_needs_no_opinion() -> None:
+    """Without any detector, every sample is as good as another."""
+    found = decided(LABELS, {})
+    assert (found.p_value == 1).all()
+    assert not found.poison_found
+
+
+def test_a_single_class_is_judged_like_any_other() -> None:
+    """Nothing compares classes with each other."""
+    found = decided([0] * 200, {"one": opinion(SCORES[:200], [STRONG])})
+    np.testing.assert_array_equal(found.suspicious, TAIL[:200])
+
+
+def test_one_who_sees_is_not_outvoted() -> None:
+    """Ten detectors that are blind to a kind of poison do not hide it: the union counts, not the mean."""
+    rng = np.random.default_rng(5)
+    labels = np.zeros(2000, int)
+    seen = rng.normal(size=2000)
+    seen[7] = 40
+    opinions = {"sees": opinion(seen)} | {f"blind {n}": opinion(rng.normal(size=2000)) for n in range(10)}
+    for blind in list(opinions)[1:]:
+        opinions[blind].scores[7] = -3
+    fused = fused_ranks(evidence_over(labels), opinions)
+    assert fused[7] == pytest.approx(11 / 2000)
+    assert (fused < fused[7]).sum() == 0
+
+
+def test_fused_ranks_compare_within_the_class() -> None:
+    """A class whose scores are higher throughout is no more suspicious for it."""
+    scores = np.concatenate([np.arange(100.0), 1000 + np.arange(100.0)])
+    fused = fused_ranks(evidence_over(np.repeat([0, 1], 100)), {"one": opinion(scores)})
+    np.testing.assert_array_equal(fused[:100], fused[100:])
+
+
+def test_bonferroni_pays_for_every_detector() -> None:
+    """On clean data, small p-values are no more frequent than they say, however many are asked."""
+    rng = np.random.default_rng(6)
+    opinions = {str(n): opinion(rng.normal(size=5000)) for n in range(8)}
+    fused = fused_ranks(evidence_over(np.zeros(5000, int)), opinions)
+    for level in (0.01, 0.05, 0.2):
+        assert (fused <= level).mean() <= level + 1e-9
+
+
+NUMBERS = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e3, 1e3, width=32))
+
+
+@pytest.mark.parametrize("tail", [rank_p, upper_tail])
+@given(NUMBERS)
+def test_a_higher_score_never_has_a_higher_p(tail, scores: Floats) -> None:  # type: ignore[no-untyped-def]
+    """p-values lie in [0, 1], fall with the score, and are equal for equal scores."""
+    p = tail(scores)
+    order = np.argsort(scores, kind="stable")
+    assert ((p >= 0) & (p <= 1)).all()
+    assert (np.diff(p[order]) <= 0).all()
+    assert (np.diff(p[order])[np.diff(scores[order]) == 0] == 0).all()
+
+
+@pytest.mark.parametrize("tail", [rank_p, upper_tail])
+@given(NUMBERS, st.randoms())
+def test_p_values_move_with_their_samples(tail, scores: Floats, random) -> None:  # type: ignore[no-untyped-def]
+    """Listing the samples in another order permutes the p-values and changes none."""
+    order = np.array(random.sample(range(len(scores)), len(scores)))
+    np.testing.assert_allclose(tail(scores[order]), tail(scores)[order], rtol=1e-9)
+
+
+@given(NUMBERS)
+def test_the_smallest_rank_p_is_one_in_n(scores: Floats) -> None:
+    """A rank can be no more surprising than there are samples."""
+    p = rank_p(scores)
+    assert p.min() >= 1 / len(scores)
+    assert p.max() == 1
+
+
+@given(NUMBERS, st.floats(0.01, 100), st.floats(-100, 100))
+def test_units_do_not_matter(scores: Floats, scale: float, shift: float) -> None:
+    """Ranks are the same in any units; the tail's p-values too, for scores that can be told apart."""
+    scores = np.round(scores)
+    np.testing.assert_array_equal(rank_p(np.round(scores) * 2 + 7), rank_p(scores))
+    if np.median(np.median(scores) - scores[scores <= np.median(scores)]) > 0:
+        np.testing.assert_allclose(upper_tail(scores * scale + shift), upper_tail(scores), rtol=1e-4, atol=1e-9)
+
+
+def test_the_tail_of_a_normal_class_is_what_it_says() -> None:
+    """On clean normal scores the p-values are uniform, and half of them being poison does not move the lower half."""
+    clean = np.random.default_rng(7).normal(5, 3, 20_000)
+    for level in (0.01, 0.1, 0.5):
+        assert (upper_tail(clean) <= level).mean() == pytest.approx(level, rel=0.15)
+    with_poison = np.concatenate([clean, np.full(2000, 100.0)])
+    assert upper_tail(with_poison)[:20_000][clean > 12].min() > 1e-5
+
+
+P_VALUES = arrays(np.float64, st.integers(0, 30), elements=st.floats(0, 1))
+
+
+@given(P_VALUES, st.floats(0, 1), st.floats(0, 1))
+def test_a_laxer_level_never_flags_fewer(p: Floats, one: float, other: float) -> None:
+    """Whoever falls at a strict level falls at a lax one."""
+    strict, lax = (benjamini_hochberg(p, level) for level in sorted((one, other)))
+    assert (lax | ~strict).all()
+
+
+@given(P_VALUES, st.floats(0, 1))
+def test_benjamini_hochberg_is_its_definition(p: Floats, level: float) -> None:
+    """The k smallest, for the largest k of which the k-th is at most level * k / n."""
+    n = len(p)
+    most = max((k for k in range(1, n + 1) if np.sort(p)[k - 1] <= level * k / n), default=0)
+    expected = p <= np.sort(p)[most - 1] if most else np.zeros(n, bool)
+    np.testing.assert_array_equal(benjamini_hochberg(p, level), expected)
+
+
+@given(P_VALUES, st.floats(0, 1), st.randoms())
+def test_benjamini_hochberg_moves_with_the_samples(p: Floats, level: float, random) -> None:  # type: ignore[no-untyped-def]
+    """Order does not matter, and a smaller p is flagged whenever a larger one is."""
+    order = np.array(random.sample(range(len(p)), len(p)), dtype=int)
+    flagged = benjamini_hochberg(p, level)
+    np.testing.assert_array_equal(benjamini_hochberg(p[order], level), flagged[order])
+    assert not flagged.any() or p[flagged].max() < p[~flagged].min(initial=2)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Opinion], float]:
+    """Labels, opinions of up to three detectors, all of which may decide, and a cap."""
+    labels = np.repeat(np.arange(3), draw(st.tuples(*[st.integers(1, 60)] * 3)))
+    opinions = {}
+    for number in range(draw(st.integers(1, 3))):
+        seed, tail = draw(st.integers(0, 99)), draw(st.floats(0, 0.9))
+        scores = np.random.default_rng(seed).normal(size=len(labels))
+        scores[np.random.default_rng(seed + 1).random(len(labels)) < tail] += draw(st.sampled_from([3.0, 20.0, 1e6]))
+        opinions[str(number)] = opinion(scores, draw(st.tuples(*[st.floats(0, 1e3)] * 3)))
+    return labels, opinions, draw(st.sampled_from([0.01, 0.1, 0.2, 1.0]))
+
+
+@given(cases())
+def test_never_more_than_the_caps(case: tuple[np.ndarray, dict[str, Opinion], float]) -> None:
+    """Of the set, of a class, in small classes, whatever the detectors say; and the parts agree with each other."""
+    labels, opinions, max_drop = case
+    found = decided(labels, opinions, max_drop=max_drop)
+    assert found.suspicious.sum() <= max_drop * len(labels)
+    for entry in found.classes:
+        members = found.suspicious[labels == entry.label]
+        assert members.sum() == entry.suspicious
+        assert entry.suspicious <= MOST_OF_CLASS * entry.size
+        assert entry.suspicious == 0 or entry.size >= LEAST_CLASS
+        assert entry.hidden == (entry.suspicious > 0)
+    np.testing.assert_array_equal(found.kind == "planted", found.suspicious)
+    assert [bool(lines) for lines in found.reasons] == found.suspicious.tolist()
+    assert ((found.p_value >= 0) & (found.p_value <= 1)).all()
+    assert np.isfinite(found.score).all()
+
+
+@given(cases(), st.integers(0, 99))
+def test_the_decision_moves_with_the_samples(case: tuple[np.ndarray, dict[str, Opinion], float], seed: int) -> None:
+    """Listing the samples in another order permutes flags and p-values and changes none."""
+    labels, opinions, max_drop = case
+    order = np.random.default_rng(seed).permutation(len(labels))
+    moved = {
+        name: opinion(given.scores[order], given.class_scores.tolist())  # type: ignore[union-attr]
+        for name, given in opinions.items()
+    }
+    one, other = decided(labels, opinions, max_drop=max_drop), decided(labels[order], moved, max_drop=max_drop)
+    np.testing.assert_allclose(other.p_value, one.p_value[order], rtol=1e-9)
+    np.testing.assert_array_equal(other.suspicious, one.suspicious[order])
+
+
+def test_the_calibration_says_what_it_does_not_promise() -> None:
+    """Its kind, that there is no guarantee, and the caps."""
+    says = Calibration(max_drop=0.1).says()
+    assert Calibration().kind == "self"
+    assert "no guarantee" in says
+    assert "10%" in says
+    assert "50%" in says
