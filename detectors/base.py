@@ -54,7 +54,7 @@ class Graph:
         """Read a graph's name; ``ValueError`` if it is none."""
         stem, _, size = name.partition("~")
         space, _, scope = stem.partition("/")
-        if not space or scope not in ("", "class") or (size and not size.isdigit()):
+        if not space or scope not in ("", "class") or (size and not size.isdecimal()):
             raise ValueError(f"expected a graph named SPACE[/class][~SIZE], got {name!r}")
         return cls(space, scope == "class", int(size) if size else None)
 
@@ -132,8 +132,14 @@ class Detector(ABC):
     def class_scores(self, evidence: Evidence) -> Floats | None:
         """How strongly each of ``evidence.classes`` hides a second population; None if it cannot say."""
         self._require(evidence)
-        scores = self._class_scores(evidence)
-        return None if scores is None else np.asarray(scores, dtype=np.float64)
+        found = self._class_scores(evidence)
+        if found is None:
+            return None
+        scores = np.asarray(found, dtype=np.float64)
+        classes = len(evidence.classes)
+        assert scores.shape == (classes,), f"{self!r} returned class scores {scores.shape} for {classes} classes"
+        assert np.isfinite(scores).all(), f"{self!r} returned class scores that are not finite"
+        return scores
 
     @abstractmethod
     def _score(self, evidence: Evidence) -> Floats: ...

@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from detectors.base import Detector, Evidence, Floats, by_class
 from detectors.whitening import class_residuals, in_own_axes, principal_axes, whitened
 
-_EPS = 1e-12
-
-
 #: The gap between the halves of one Gaussian cloud cut at its mean, 2 * sqrt(2/pi) / sqrt(1 - 2/pi).
 CUT_CLOUD = 2.65
 
@@ -90,7 +87,7 @@ def _within(rows: Floats, group: NDArray[np.bool_], ridge: float) -> Floats:
     """The covariance around the two group means, with a share of its mean variance added."""
     centred = np.where(group[:, None], rows - rows[group].mean(axis=0), rows - rows[~group].mean(axis=0))
     covariance = centred.T @ centred / len(rows)
-    floor = ridge * np.trace(covariance) / len(covariance) + _EPS
+    floor = ridge * np.trace(covariance) / len(covariance) + np.finfo(float).tiny
     return np.asarray(covariance + floor * np.eye(len(covariance)))
 
 

@@ -30,6 +30,9 @@ class Lazy(Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         return self._makers[name]()
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own would compute the value
+        return name in self._makers
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
 

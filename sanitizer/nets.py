@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 #: Pixels in a batch from which a second thread pays for itself.
 _WORTH_SHARING = 64 * 16 * 16
 

@@ -211,7 +211,11 @@ class _Scan:
                 ],
                 "not_run": not_run,
             },
-            "parameters": {**asdict(self.settings), "detectors": list(self.settings.detectors)},
+            "parameters": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in asdict(self.settings).items()
+                if name != "device"  # where it was computed is no part of what was asked
+            },
             "versions": {name: _version(name) for name in ("numpy", "torch", "scikit-learn", "pyarrow", "pillow")}
             | {"python": platform.python_version()},
             "seed": self.settings.seed,

@@ -23,6 +23,10 @@ REPORT = "report.html"
 
 #: Parts of the summary that may differ between two scans that found the same: not in the digest.
 VOLATILE = ("timings", "versions", "source", "device")
+#: What every verdict has.
+_COLUMNS = ("id", "digest", "view_digest", "status", "label", "label_name", "suspicious", "kind", "score", "p_value",
+            "reasons", "nearest")  # fmt: skip
+_PARTS = ("answer", "counts", "incomplete", "classes", "calibration", "detectors", "parameters", "timings")
 #: Decimals kept of every score in the digest, so that float noise does not enter it.
 DIGEST_DECIMALS = 4
 
@@ -89,6 +93,10 @@ class Verdict:
             table = pq.read_table(folder / TABLE, partitioning=None)
             table.validate(full=True)
             summary = json.loads((folder / SUMMARY).read_bytes())
+            absent = [name for name in _COLUMNS if name not in table.column_names]
+            absent += [name for name in _PARTS if not isinstance(summary, dict) or name not in summary]
+            if absent:
+                raise ValueError(f"no {absent[0]!r} in it")
             return cls(table, summary)
         except (OSError, ValueError, pa.ArrowException) as error:
             came = str(error).splitlines()[0]

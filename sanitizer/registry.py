@@ -53,7 +53,7 @@ def _load(group: str, name: str) -> Any:
         raise UsageError(f"expected the name of a {kind}, got {name!r}: choose from {', '.join(names(group))}")
     try:
         return point.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise MissingDependency(f"plugin {name!r} cannot be imported ({error}): install what it needs") from None
 
 

@@ -2,26 +2,28 @@
 
 Every threshold of the product lives here. The order is: classes first, samples second. A class is suspect
 when a detector's class evidence leaves what clean data shows; only inside such a class are samples flagged
-as planted. Elsewhere scores rank, and flag nothing but samples that training never reconciled with their label.
+as planted. Elsewhere scores rank, and flag nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from detectors.base import Detector, Evidence, Floats, Rows, by_class
+from detectors.base import Detector, Evidence, Floats, by_class
 
 Bools = NDArray[np.bool_]
 
 #: A class hides a planted group when its evidence exceeds the highest known from clean data this many times.
 CLASS_MARGIN = 1.25
 #: Benjamini-Hochberg level for members of a planted group, within its class.
-MEMBER_FDR = 0.01
+MEMBER_FDR = 0.05
+#: ... and it lies at least this part of the way to the group's centre.
+MEMBER_REACH = 1 / 3
 #: Smaller classes are reported, never dropped from.
 LEAST_CLASS = 10
 #: Never flag more than this share of a class, nor (``max_drop``) of the set.
@@ -67,11 +69,11 @@ class Judgement:
 
     suspicious: Bools
     kind: NDArray[np.str_]  # "", "planted", "label"
-    score: Floats  # -log10 of the fused p-value: higher is worse
+    score: Floats  # -log10 of the fused p-value: higher is worse, without the limit of floats
     p_value: Floats
     reasons: list[tuple[str, ...]]
     classes: list[ClassFinding]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
     @property
     def poison_found(self) -> bool:
@@ -91,44 +93,47 @@ class Opinion:
         """Evidence against a class, in units of the highest met on clean data; 0 if it does not decide."""
         if self.class_scores is None or self.detector.innocent is None:
             return 0.0
-        return float(self.class_scores[place] / self.detector.innocent)
+        weight = float(self.class_scores[place] / self.detector.innocent)
+        return weight if np.isfinite(weight) else 0.0
 
 
 def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Calibration) -> Judgement:
     """Decide. The rate of poison is not known, not asked for, and not assumed."""
     n = len(evidence)
-    p_value = fused_ranks(evidence, opinions)
+    severity = fused_ranks(evidence, opinions)
     planted = np.zeros(n, bool)
-    findings: list[tuple[int, Rows, float, str, str]] = []
-    notes: list[str] = []
-    for place, (label, members) in enumerate(by_class(evidence)):
-        name, weight = _strongest(opinions, place)
-        reason = ""
+    groups = by_class(evidence)
+    strongest = [_strongest(opinions, place) for place in range(len(groups))]
+    suspect = np.isin(
+        evidence.labels, [g[0] for g, (_, weight) in zip(groups, strongest, strict=True) if weight >= CLASS_MARGIN]
+    )
+    reasons = [""] * len(groups)
+    for place, ((label, members), (name, weight)) in enumerate(zip(groups, strongest, strict=True)):
         if weight >= CLASS_MARGIN:
-            p = upper_tail(opinions[name].scores[members])
-            chosen = benjamini_hochberg(p, MEMBER_FDR)
-            p_value[members] = np.minimum(p_value[members], p)
-            chosen, reason = _restrained(chosen, p, evidence.class_names[label])
-            planted[members] = chosen
-        findings.append((label, members, weight, name, reason))
-    cap = int(calibration.max_drop * n)
-    if planted.sum() > cap:
-        limit = f"--max-drop {calibration.max_drop}"
-        notes.append(f"{int(planted.sum())} samples look planted; only the {cap} worst are flagged ({limit})")
-        keep = np.argsort(np.where(planted, p_value, np.inf), kind="stable")[:cap]
-        planted = np.isin(np.arange(n), keep) & planted
-    kind = np.where(planted, "planted", "")
-    reasons = _reasons(evidence, opinions, findings, planted)
+            scores = opinions[name].scores
+            z = deviations(scores[members])
+            log_p = np.maximum(stats.norm.logsf(z), np.log(tail_share(scores[members], scores[~suspect])))
+            severity[members] = np.maximum(severity[members], -log_p / np.log(10))
+            chosen = group_members(z, np.exp(log_p))
+            planted[members], reasons[place] = _restrained(chosen, severity[members], evidence.class_names[label])
+    planted, notes = _capped(planted, severity, calibration)
     classes = [
         ClassFinding(label, len(rows), weight, bool(planted[rows].any()), int(planted[rows].sum()), 0, reason)
-        for label, rows, weight, _, reason in findings
+        for (label, rows), (_, weight), reason in zip(groups, strongest, reasons, strict=True)
     ]
-    score = -np.log10(np.maximum(p_value, 1e-300))
-    return Judgement(planted, kind, score, p_value, reasons, classes, notes)
+    return Judgement(
+        suspicious=planted,
+        kind=np.where(planted, "planted", ""),
+        score=severity,
+        p_value=np.maximum(10.0**-severity, 1e-300),
+        reasons=_reasons(evidence, opinions, [name for name, _ in strongest], planted),
+        classes=classes,
+        notes=notes,
+    )
 
 
 def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
-    """The smallest of all detectors' rank p-values within the class, times their number (Bonferroni).
+    """-log10 of the smallest of all detectors' rank p-values within the class, times their number (Bonferroni).
 
     Poison that a network has learned is tight and easy, poison that it has not is isolated and hard: a
     detector for one is blind to the other, so the union counts, never the mean.
@@ -137,7 +142,7 @@ def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
     for opinion in opinions.values():
         for _, members in by_class(evidence):
             best[members] = np.minimum(best[members], rank_p(opinion.scores[members]))
-    return np.minimum(1.0, best * max(1, len(opinions)))
+    return np.asarray(-np.log10(np.minimum(1.0, best * max(1, len(opinions)))) + 0.0)
 
 
 def rank_p(scores: Floats) -> Floats:
@@ -150,14 +155,37 @@ def rank_p(scores: Floats) -> Floats:
     return np.asarray((len(scores) - np.searchsorted(ascending, scores, side="left")) / len(scores))
 
 
-def upper_tail(scores: Floats) -> Floats:
-    """p-values of high scores if the lower half of the class is clean and normal (median, lower-half spread)."""
+def deviations(scores: Floats) -> Floats:
+    """Scores of a class in standard deviations, if its lower half is clean and normal (median, lower-half spread)."""
     centre = np.median(scores)
     below = centre - scores[scores <= centre]
     spread = 1.4826 * np.median(below)
     if not spread > 1e-9 * np.abs(scores).max():
-        return rank_p(scores)
-    return np.asarray(stats.norm.sf((scores - centre) / spread))
+        return np.asarray(stats.norm.isf(np.minimum(rank_p(scores), 1 - 1e-9)))
+    return np.asarray((scores - centre) / spread)
+
+
+def group_members(z: Floats, p: Floats) -> Bools:
+    """The planted group of a suspect class: significant, and lying with the group rather than on the way to it.
+
+    Natural scores have longer tails than the normal law; where the group lies far out they must not join it.
+    """
+    significant = benjamini_hochberg(p, MEMBER_FDR)
+    if not significant.any():
+        return significant
+    return np.asarray(significant & (z >= MEMBER_REACH * np.median(z[significant])))
+
+
+def tail_share(scores: Floats, innocent: Floats) -> Floats:
+    """The share of the samples of all unsuspected classes that score at least as high: a second, empirical null.
+
+    >>> tail_share(np.array([2.5, 9.0]), np.array([1.0, 2.0, 3.0]))
+    array([0.5 , 0.25])
+    """
+    if not len(innocent):
+        return np.full(len(scores), 1e-300)  # nobody to compare with: the class's own null decides alone
+    above = len(innocent) - np.searchsorted(np.sort(innocent), scores, side="left")
+    return np.asarray((above + 1) / (len(innocent) + 1))
 
 
 def benjamini_hochberg(p: Floats, level: float) -> Bools:
@@ -177,7 +205,7 @@ def _strongest(opinions: Mapping[str, Opinion], place: int) -> tuple[str, float]
     return name, weights.get(name, 0.0)
 
 
-def _restrained(chosen: Bools, p: Floats, class_name: str) -> tuple[Bools, str]:
+def _restrained(chosen: Bools, severity: Floats, class_name: str) -> tuple[Bools, str]:
     """Apply the caps of one class; says in words what they did."""
     count, size = int(chosen.sum()), len(chosen)
     nobody = np.zeros(size, bool)
@@ -186,25 +214,39 @@ def _restrained(chosen: Bools, p: Floats, class_name: str) -> tuple[Bools, str]:
     if count < LEAST_GROUP:
         return nobody, f"a group stands apart, but only {count} samples are clearly in it: nothing flagged"
     if count > MOST_OF_CLASS * size:
-        worst = np.argsort(p, kind="stable")[: int(MOST_OF_CLASS * size)]
-        return np.isin(np.arange(size), worst), f"{count} of {size} look planted: capped at {MOST_OF_CLASS:.0%}"
+        worst = _worst(chosen, severity, int(MOST_OF_CLASS * size))
+        return worst, f"{count} of {size} look planted: capped at {MOST_OF_CLASS:.0%}"
     return chosen, f"{count} of {size} samples form a second population inside {class_name!r}"
 
 
+def _capped(planted: Bools, severity: Floats, calibration: Calibration) -> tuple[Bools, list[str]]:
+    """Never flag more than ``max_drop`` of the set; a note says so when more look planted."""
+    count, most = int(planted.sum()), int(calibration.max_drop * len(planted) + 1e-9)
+    if count <= most:
+        return planted, []
+    limit = f"--max-drop {calibration.max_drop}"
+    return _worst(planted, severity, most), [
+        f"{count} samples look planted; only the {most} worst are flagged ({limit})"
+    ]
+
+
+def _worst(chosen: Bools, severity: Floats, most: int) -> Bools:
+    kept = np.zeros(len(chosen), bool)
+    kept[np.argsort(np.where(chosen, -severity, np.inf), kind="stable")[:most]] = True
+    return kept & chosen
+
+
 def _reasons(
-    evidence: Evidence,
-    opinions: Mapping[str, Opinion],
-    findings: list[tuple[int, Rows, float, str, str]],
-    planted: Bools,
+    evidence: Evidence, opinions: Mapping[str, Opinion], deciding: list[str], planted: Bools
 ) -> list[tuple[str, ...]]:
     """Why each flagged sample was flagged, the deciding detector first."""
     reasons: list[tuple[str, ...]] = [()] * len(evidence)
-    for _, members, _, deciding, _ in findings:
+    for (_, members), first in zip(by_class(evidence), deciding, strict=True):
         if not planted[members].any():
             continue
         notable = {name: rank_p(opinion.scores[members]) <= NOTABLE for name, opinion in opinions.items()}
         for position, row in enumerate(members):
             if planted[row]:
-                others = [name for name, marks in notable.items() if marks[position] and name != deciding]
-                reasons[row] = tuple(opinions[name].detector.says for name in [deciding, *others])
+                others = [name for name, marks in notable.items() if marks[position] and name != first]
+                reasons[row] = tuple(opinions[name].detector.says for name in [first, *others])
     return reasons

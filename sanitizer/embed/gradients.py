@@ -30,8 +30,10 @@ def squared_distances(
 ) -> NDArray[np.float64]:
     """Exact squared gradient distances between ``rows`` (m,) and ``others`` (m, k), from the two factors."""
     r, h = residual[rows].astype(np.float64), feature[rows].astype(np.float64)
-    rs, hs = residual[others].astype(np.float64), feature[others].astype(np.float64)
     own = (r**2).sum(1) * (h**2).sum(1)
-    theirs = (rs**2).sum(2) * (hs**2).sum(2)
-    cross = np.einsum("mc,mkc->mk", r, rs) * np.einsum("md,mkd->mk", h, hs)
-    return np.asarray(np.maximum(own[:, None] + theirs - 2 * cross, 0))
+    squared = np.empty(others.shape, dtype=np.float64)
+    for column, other in enumerate(others.T):  # column by column: (m, d) at a time, never (m, k, d)
+        rs, hs = residual[other].astype(np.float64), feature[other].astype(np.float64)
+        theirs = (rs**2).sum(1) * (hs**2).sum(1)
+        squared[:, column] = own + theirs - 2 * np.einsum("mc,mc->m", r, rs) * np.einsum("md,md->m", h, hs)
+    return np.maximum(squared, 0)

@@ -52,7 +52,7 @@ def plan_probe(n: int, native_side: int, *, budget: str, seed: int) -> ProbePlan
     """
     cap, least_epochs, least_steps = BUDGETS[budget]
     side = min(native_side, cap)
-    batch = 256 if n >= 20_000 else 128 if n >= 8_000 else 64 if n >= 512 else 16
+    batch = min(256, n // 75) if n >= 75 * 64 else max(16, min(64, n // 28))
     epochs = min(40, max(least_epochs, math.ceil(least_steps * batch / n)))
     recipe = Recipe(
         epochs=epochs, batch_size=batch, peak_rate=0.4 * batch / 256, max_shift=max(1, side // 16), seed=seed,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detectors.base import Detector
 from detectors.checks import planted
 from detectors.clustering import (
     CUT_CLOUD,
@@ -99,31 +100,31 @@ def test_a_cut_without_a_second_group_is_nothing() -> None:
     assert cut(np.repeat([[0.0], [1.0]], 10, axis=0), np.arange(20) < 10).gap == 0
 
 
+@pytest.mark.parametrize("detector", [WhitenedTwoMeans(), ActivationClustering()], ids=repr)
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
-def test_units_change_no_score(scale: float) -> None:
+def test_units_change_no_score(detector: Detector, scale: float) -> None:
     """Features in other units, the same scores and gaps."""
     evidence, _ = planted("shifted", seed=0)
     scaled = replace(evidence, spaces={**evidence.spaces, "feature": scale * evidence.space("feature")})
-    for detector in (WhitenedTwoMeans(), ActivationClustering()):
-        np.testing.assert_allclose(detector.score(scaled), detector.score(evidence), rtol=1e-5, atol=1e-7)
-        np.testing.assert_allclose(detector.class_scores(scaled), detector.class_scores(evidence), rtol=1e-6)
+    np.testing.assert_allclose(detector.score(scaled), detector.score(evidence), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(detector.class_scores(scaled), detector.class_scores(evidence), rtol=1e-6)
 
 
-def test_turning_the_space_changes_no_score() -> None:
+@pytest.mark.parametrize("detector", [WhitenedTwoMeans(), ActivationClustering()], ids=repr)
+def test_turning_the_space_changes_no_score(detector: Detector) -> None:
     """No coordinate is special."""
     evidence, _ = planted("tight", seed=1)
     rotation = np.linalg.qr(np.random.default_rng(6).normal(size=(16, 16)))[0]
     turned = replace(evidence, spaces={**evidence.spaces, "feature": evidence.space("feature") @ rotation})
-    for detector in (WhitenedTwoMeans(), ActivationClustering()):
-        np.testing.assert_allclose(detector.score(turned), detector.score(evidence), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(detector.score(turned), detector.score(evidence), rtol=1e-5, atol=1e-6)
 
 
-def test_a_class_that_does_not_split_scores_nobody() -> None:
-    """Positions count for as much as the gap is wider than a cut cloud's: below that they are zero."""
+def test_a_class_that_does_not_split_scores_low() -> None:
+    """Positions count for as much as the gap is wider than a cut cloud's, so scores of classes can be compared."""
     rng = np.random.default_rng(7)
     labels = np.repeat([0, 1], 2000)
     rows = np.concatenate([rng.normal(size=(2000, 4)), rng.uniform(-1, 1, size=(2000, 4))])
     rows[:40, 0] += 12
     scores = WhitenedTwoMeans().score(evidence_of(rows, labels))
     assert scores[:40].min() > 20
-    assert np.abs(scores[2000:]).max() < 5
+    assert np.abs(scores[2000:]).max() < scores[:40].min() / 4

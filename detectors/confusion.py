@@ -1,0 +1,71 @@
+"""One-way confusion: samples of one label that look like every other class, and hardly any the other way round.
+
+Honest confusion goes both ways: as many cats pass for dogs as dogs for cats. A trigger that the network has
+not learned, or labels flipped towards one class, send samples of *all* classes to one label and none back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.base import Detector, Evidence, Floats
+
+#: Natural confusion leans towards the larger class, so only classes within this factor in size are compared...
+COMPARABLE = 2.0
+#: ... and a lean counts only if it shows against at least so many of them.
+LEAST_WITNESSES = 3
+
+
+def contradictions(residual: Floats, labels: np.ndarray, confident: float) -> Floats:
+    """How many samples of each label are confidently taken for each other class, (C, C)."""
+    classes = residual.shape[1]
+    probability = residual.copy()
+    probability[np.arange(len(labels)), labels] += 1
+    taken_for = probability.argmax(axis=1)
+    wrong = (taken_for != labels) & (probability.max(axis=1) >= confident)
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (labels[wrong], taken_for[wrong]), 1)
+    return counts
+
+
+def one_way(counts: Floats, sizes: Floats) -> Floats:
+    """For each class, the median over comparable classes of (there - back) in standard errors, (C,)."""
+    leans = (counts - counts.T) / np.sqrt(counts + counts.T + 1)
+    evidence = np.zeros(len(sizes))
+    for label, size in enumerate(sizes):
+        ratio = sizes / max(size, 1)
+        witnesses = (ratio <= COMPARABLE) & (ratio >= 1 / COMPARABLE)
+        witnesses[label] = False
+        if witnesses.sum() >= LEAST_WITNESSES:
+            evidence[label] = max(0.0, np.median(leans[label, witnesses]))
+    return evidence
+
+
+class OneWayConfusion(Detector):
+    """Planted samples whose trigger was not learned, and labels flipped towards one class.
+
+    Settings:
+        confident: only predictions at least this confident bear witness against a class.
+    """
+
+    needs = ("residual",)
+    sees = ("mislabelled",)
+    origin_free = False
+    says = "It looks like another class, as too many samples of its label do that no confusion explains."
+    innocent = 2.0
+
+    def __init__(self, *, confident: float = 0.8) -> None:
+        self.confident = confident
+
+    def _score(self, evidence: Evidence) -> Floats:
+        residual = evidence.space("residual")
+        own = np.arange(len(evidence)), evidence.labels
+        others = residual.copy()
+        others[own] = -np.inf
+        return np.asarray(others.max(axis=1) - (residual[own] + 1))  # probability of the best other class - of its own
+
+    def _class_scores(self, evidence: Evidence) -> Floats:
+        residual = evidence.space("residual")
+        sizes = np.bincount(evidence.labels, minlength=residual.shape[1]).astype(float)
+        found = one_way(contradictions(residual, evidence.labels, self.confident), sizes)
+        return np.asarray(found[evidence.classes])
