@@ -87,7 +87,7 @@ def _within(rows: Floats, group: NDArray[np.bool_], ridge: float) -> Floats:
     """The covariance around the two group means, with a share of its mean variance added."""
     centred = np.where(group[:, None], rows - rows[group].mean(axis=0), rows - rows[~group].mean(axis=0))
     covariance = centred.T @ centred / len(rows)
-    floor = ridge * np.trace(covariance) / len(covariance) + np.finfo(float).tiny
+    floor = ridge * np.trace(covariance) / len(covariance) or 1.0  # groups of one point each: any direction will do
     return np.asarray(covariance + floor * np.eye(len(covariance)))
 
 

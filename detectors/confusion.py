@@ -61,7 +61,7 @@ class OneWayConfusion(Detector):
         residual = evidence.space("residual")
         own = np.arange(len(evidence)), evidence.labels
         others = residual.copy()
-        others[own] = -np.inf
+        others[own] = -1  # no probability is as low
         return np.asarray(others.max(axis=1) - (residual[own] + 1))  # probability of the best other class - of its own
 
     def _class_scores(self, evidence: Evidence) -> Floats:

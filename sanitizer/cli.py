@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from sanitizer import __version__, registry
 from sanitizer.errors import SanitizerError
-from sanitizer.progress import Advance
+from sanitizer.terminal import bars, err, say
 
 app = typer.Typer(
     help="Find the training samples that were planted to make a model misbehave, before you train on them.",
-    no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A verdict folder that `scan` wrote.")]
 Source = Annotated[
@@ -59,7 +53,7 @@ def scan(
         model=model, detectors=_names(detectors), max_drop=max_drop, image_column=image_column,
         label_column=label_column, device=device, seed=seed, budget=budget,  # type: ignore[arg-type]
     )  # fmt: skip
-    with _progress() as progress:
+    with bars() as progress:
         verdict = run(source, to, settings, progress)
     _show(verdict, to)
     raise typer.Exit(verdict.exit_code)
@@ -74,9 +68,9 @@ def verify(folder: Folder, source: Source, image_column: ImageColumn = None, lab
     opened = open_source(source, image_column=image_column, label_column=label_column)
     differences = compare(folder, opened)
     for line in differences.lines():
-        out.print(escape(line))
+        say(line)
     if differences.ok:
-        out.print("The data is what was scanned, and the verdict is what was written.")
+        say("The data is what was scanned, and the verdict is what was written.")
     raise typer.Exit(0 if differences.ok else 1)
 
 
@@ -87,7 +81,7 @@ def report(folder: Folder) -> None:
     from sanitizer.record import REPORT
 
     write_report(folder)
-    out.print(escape(str(folder / REPORT)))
+    say(str(folder / REPORT))
 
 
 @app.command()
@@ -117,13 +111,14 @@ def poison(
     kind = registry.attack(attack)
     extra = parse_settings(kind, settings or [], taken=("rate", "target", "seed"))
     opened = open_source(source, image_column=image_column, label_column=label_column)
-    with _progress() as progress:
+    with bars() as progress:
         made = kind(rate=rate, target=target, seed=seed, **extra).poison(opened, destination, progress)
     if preview:
         draw(made, preview, source=opened)
     counts = ", ".join(f"{count} {name}" for name, count in made.recipe["counts"].items())
-    out.print(f"{attack}: {counts}")
-    out.print(f"data:  {escape(str(made.data))}\ntruth: {escape(str(made.root / 'truth.parquet'))}")
+    say(f"{attack}: {counts}")
+    say(f"data:  {made.data}")
+    say(f"truth: {made.root / 'truth.parquet'}")
 
 
 @app.command()
@@ -133,14 +128,8 @@ def detectors() -> None:
         found = registry.detector(name)
         origin = registry.origin(registry.DETECTORS, name)
         stranger = "" if origin == registry.DISTRIBUTION else f" [plugin {origin}]"
-        _listing(
-            name + stranger,
-            [
-                ("finds", ", ".join(found.sees)),
-                ("needs", ", ".join((*found.needs, *found.neighbors))),
-                ("says", found.says),
-            ],
-        )
+        needs = ", ".join((*found.needs, *found.neighbors))
+        _listing(name + stranger, {"finds": ", ".join(found.sees), "needs": needs, "says": found.says})
 
 
 @app.command()
@@ -148,16 +137,8 @@ def attacks() -> None:
     """List the attacks: ours, and those of installed plugins."""
     for name in registry.names(registry.ATTACKS):
         kind = registry.attack(name)
-        _listing(
-            name,
-            [
-                ("does", kind.says),
-                ("threat", kind.threat),
-                ("labels", kind.label_kind),
-                ("paper", kind.paper),
-                ("cost", kind.cost),
-            ],
-        )
+        facts = {"does": kind.says, "threat": kind.threat, "labels": kind.label_kind}
+        _listing(name, facts | {"paper": kind.paper, "cost": kind.cost})
 
 
 @app.command()
@@ -168,9 +149,9 @@ def doctor() -> None:
     healthy = True
     for finding in examine():
         healthy &= finding.fine
-        out.print(f"{'ok     ' if finding.fine else 'MISSING'}  {escape(finding.says)}")
+        say(f"{'ok     ' if finding.fine else 'MISSING'}  {finding.says}")
         if finding.advice:
-            out.print(f"         {escape(finding.advice)}")
+            say(f"         {finding.advice}")
     raise typer.Exit(0 if healthy else 2)
 
 
@@ -182,10 +163,10 @@ def demo(
     """Poison a copy of scikit-learn's digits, scan it, and compare what was found with the truth."""
     from sanitizer.demo import run_demo
 
-    with _progress() as progress:
+    with bars() as progress:
         outcome = run_demo(to, seed=seed, progress=progress)
     _show(outcome.verdict, outcome.folder)
-    out.print(
+    say(
         f"Truth: {outcome.poisoned} of {outcome.samples} samples were poisoned ({outcome.attack}); "
         f"{outcome.found} of them were flagged, and {outcome.false_alarms} clean ones."
     )
@@ -193,12 +174,16 @@ def demo(
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens to stderr.")] = False,
 ) -> None:
     if version:
-        out.print(f"sanitizer {__version__}")
+        say(f"sanitizer {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
@@ -209,9 +194,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except SanitizerError as error:
         code = _fail(str(error))
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         code = 130
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader left: nothing more can be said
@@ -223,7 +206,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
-    err.print(f"sanitizer: {escape(' '.join(message.split()))}")
+    say(f"sanitizer: {' '.join(message.split())}", to=err)
     return 2
 
 
@@ -231,11 +214,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _listing(name: str, facts: list[tuple[str, str]]) -> None:
-    out.print(f"[bold]{escape(name)}[/bold]")
-    for key, value in facts:
+def _listing(name: str, facts: dict[str, str]) -> None:
+    say(name, style="bold")
+    for key, value in facts.items():
         if value:
-            out.print(f"  {key:<7}{escape(value)}")
+            say(f"  {key:<7}{value}")
 
 
 def _show(verdict: Any, folder: Path) -> None:
@@ -243,42 +226,13 @@ def _show(verdict: Any, folder: Path) -> None:
     from sanitizer.record import REPORT
 
     colour = {0: "green", 1: "red", 2: "yellow"}[verdict.exit_code]
-    out.print(f"[bold {colour}]{escape(verdict.summary['answer']['sentence'])}[/]")
-    out.print(", ".join(f"{count:,} {status}" for status, count in verdict.counts.items()))
+    say(verdict.summary["answer"]["sentence"], style=f"bold {colour}")
+    say(", ".join(f"{count:,} {status}" for status, count in verdict.counts.items()))
     for entry in verdict.summary["classes"]:
         if entry["reason"]:
-            out.print(f"  class {escape(_plain(entry['name']))}: {escape(_plain(entry['reason']))}")
+            say(f"  class {entry['name']}: {entry['reason']}")
     for line in (*verdict.incomplete, *verdict.summary["notes"]):
-        out.print(f"  [yellow]{escape(line)}[/]")
+        say(f"  {line}", style="yellow")
     for row in verdict.suspicious().slice(0, 3).to_pylist():
-        out.print(f"  {escape(_plain(row['id']))}  {escape(row['reasons'][0])}")
-    out.print(f"Report: {escape(str(folder / REPORT))}")
-
-
-def _plain(text: str) -> str:
-    """Names come from the data: control characters must not reach the terminal."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Any]:
-    """Bars with rate and time left on a terminal, silence elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        yield _Bars(bars)
-
-
-class _Bars:
-    """Shows every stage as a bar."""
-
-    def __init__(self, bars: Any) -> None:
-        self._bars = bars
-
-    @contextlib.contextmanager
-    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
-        task = self._bars.add_task(name, total=total)
-        yield lambda count: self._bars.advance(task, count)
-        done = self._bars.tasks[task].completed or 1
-        self._bars.update(task, total=done, completed=done)
+        say(f"  {row['id']}  {row['reasons'][0]}")
+    say(f"Report: {folder / REPORT}")

@@ -26,7 +26,7 @@ VOLATILE = ("timings", "versions", "source", "device")
 #: What every verdict has.
 _COLUMNS = ("id", "digest", "view_digest", "status", "label", "label_name", "suspicious", "kind", "score", "p_value",
             "reasons", "nearest")  # fmt: skip
-_PARTS = ("answer", "counts", "incomplete", "classes", "calibration", "detectors", "parameters", "timings")
+_PARTS = ("answer", "counts", "incomplete", "classes", "parameters")
 #: Decimals kept of every score in the digest, so that float noise does not enter it.
 DIGEST_DECIMALS = 4
 

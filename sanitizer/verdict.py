@@ -30,6 +30,8 @@ LEAST_CLASS = 10
 MOST_OF_CLASS = 0.5
 #: A group must have so many members to be called planted: fewer cannot be told from odd samples.
 LEAST_GROUP = 4
+#: Below this a p-value is no number any more.
+_TINY = 1e-300
 #: Samples whose detector score is in the top this share of their class name that detector as a reason.
 NOTABLE = 0.01
 
@@ -100,7 +102,8 @@ class Opinion:
 def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Calibration) -> Judgement:
     """Decide. The rate of poison is not known, not asked for, and not assumed."""
     n = len(evidence)
-    severity = fused_ranks(evidence, opinions)
+    severity = -np.log10(fused_ranks(evidence, opinions)) + 0.0
+    distance = np.zeros(n)  # within the group that it was found in: settles who is worse where p-values tie
     planted = np.zeros(n, bool)
     groups = by_class(evidence)
     strongest = [_strongest(opinions, place) for place in range(len(groups))]
@@ -111,12 +114,13 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
     for place, ((label, members), (name, weight)) in enumerate(zip(groups, strongest, strict=True)):
         if weight >= CLASS_MARGIN:
             scores = opinions[name].scores
-            z = deviations(scores[members])
-            log_p = np.maximum(stats.norm.logsf(z), np.log(tail_share(scores[members], scores[~suspect])))
+            distance[members] = z = deviations(scores[members])
+            share = tail_share(scores[members], scores[~suspect])
+            log_p = np.maximum(stats.norm.logsf(z), np.log(np.maximum(share, _TINY)))
             severity[members] = np.maximum(severity[members], -log_p / np.log(10))
             chosen = group_members(z, np.exp(log_p))
-            planted[members], reasons[place] = _restrained(chosen, severity[members], evidence.class_names[label])
-    planted, notes = _capped(planted, severity, calibration)
+            planted[members], reasons[place] = _restrained(chosen, severity[members], z, evidence.class_names[label])
+    planted, notes = _capped(planted, severity, distance, calibration)
     classes = [
         ClassFinding(label, len(rows), weight, bool(planted[rows].any()), int(planted[rows].sum()), 0, reason)
         for (label, rows), (_, weight), reason in zip(groups, strongest, reasons, strict=True)
@@ -125,7 +129,7 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
         suspicious=planted,
         kind=np.where(planted, "planted", ""),
         score=severity,
-        p_value=np.maximum(10.0**-severity, 1e-300),
+        p_value=np.maximum(10.0**-severity, _TINY),
         reasons=_reasons(evidence, opinions, [name for name, _ in strongest], planted),
         classes=classes,
         notes=notes,
@@ -133,7 +137,7 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
 
 
 def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
-    """-log10 of the smallest of all detectors' rank p-values within the class, times their number (Bonferroni).
+    """The smallest of all detectors' rank p-values within the class, times their number (Bonferroni).
 
     Poison that a network has learned is tight and easy, poison that it has not is isolated and hard: a
     detector for one is blind to the other, so the union counts, never the mean.
@@ -142,7 +146,7 @@ def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
     for opinion in opinions.values():
         for _, members in by_class(evidence):
             best[members] = np.minimum(best[members], rank_p(opinion.scores[members]))
-    return np.asarray(-np.log10(np.minimum(1.0, best * max(1, len(opinions)))) + 0.0)
+    return np.minimum(1.0, best * max(1, len(opinions)))
 
 
 def rank_p(scores: Floats) -> Floats:
@@ -161,7 +165,7 @@ def deviations(scores: Floats) -> Floats:
     below = centre - scores[scores <= centre]
     spread = 1.4826 * np.median(below)
     if not spread > 1e-9 * np.abs(scores).max():
-        return np.asarray(stats.norm.isf(np.minimum(rank_p(scores), 1 - 1e-9)))
+        return np.asarray(stats.norm.isf(rank_p(scores)))
     return np.asarray((scores - centre) / spread)
 
 
@@ -177,15 +181,15 @@ def group_members(z: Floats, p: Floats) -> Bools:
 
 
 def tail_share(scores: Floats, innocent: Floats) -> Floats:
-    """The share of the samples of all unsuspected classes that score at least as high: a second, empirical null.
+    """The share of the samples of all unsuspected classes that score at least as high.
 
-    >>> tail_share(np.array([2.5, 9.0]), np.array([1.0, 2.0, 3.0]))
-    array([0.5 , 0.25])
+    A second null that can only object: where they never score so high, the class's own null decides.
+
+    >>> tail_share(np.array([0.5, 2.5, 9.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+    array([1. , 0.5, 0. ])
     """
-    if not len(innocent):
-        return np.full(len(scores), 1e-300)  # nobody to compare with: the class's own null decides alone
     above = len(innocent) - np.searchsorted(np.sort(innocent), scores, side="left")
-    return np.asarray((above + 1) / (len(innocent) + 1))
+    return np.asarray(above / max(1, len(innocent)))
 
 
 def benjamini_hochberg(p: Floats, level: float) -> Bools:
@@ -205,7 +209,7 @@ def _strongest(opinions: Mapping[str, Opinion], place: int) -> tuple[str, float]
     return name, weights.get(name, 0.0)
 
 
-def _restrained(chosen: Bools, severity: Floats, class_name: str) -> tuple[Bools, str]:
+def _restrained(chosen: Bools, severity: Floats, distance: Floats, class_name: str) -> tuple[Bools, str]:
     """Apply the caps of one class; says in words what they did."""
     count, size = int(chosen.sum()), len(chosen)
     nobody = np.zeros(size, bool)
@@ -214,25 +218,25 @@ def _restrained(chosen: Bools, severity: Floats, class_name: str) -> tuple[Bools
     if count < LEAST_GROUP:
         return nobody, f"a group stands apart, but only {count} samples are clearly in it: nothing flagged"
     if count > MOST_OF_CLASS * size:
-        worst = _worst(chosen, severity, int(MOST_OF_CLASS * size))
+        worst = _worst(chosen, severity, distance, int(MOST_OF_CLASS * size))
         return worst, f"{count} of {size} look planted: capped at {MOST_OF_CLASS:.0%}"
     return chosen, f"{count} of {size} samples form a second population inside {class_name!r}"
 
 
-def _capped(planted: Bools, severity: Floats, calibration: Calibration) -> tuple[Bools, list[str]]:
+def _capped(planted: Bools, severity: Floats, distance: Floats, calibration: Calibration) -> tuple[Bools, list[str]]:
     """Never flag more than ``max_drop`` of the set; a note says so when more look planted."""
     count, most = int(planted.sum()), int(calibration.max_drop * len(planted) + 1e-9)
     if count <= most:
         return planted, []
     limit = f"--max-drop {calibration.max_drop}"
-    return _worst(planted, severity, most), [
+    return _worst(planted, severity, distance, most), [
         f"{count} samples look planted; only the {most} worst are flagged ({limit})"
     ]
 
 
-def _worst(chosen: Bools, severity: Floats, most: int) -> Bools:
+def _worst(chosen: Bools, severity: Floats, distance: Floats, most: int) -> Bools:
     kept = np.zeros(len(chosen), bool)
-    kept[np.argsort(np.where(chosen, -severity, np.inf), kind="stable")[:most]] = True
+    kept[np.lexsort((-distance, -severity, ~chosen))[:most]] = True
     return kept & chosen
 
 

@@ -151,9 +151,10 @@ ROOMS = {
     # The package's own names load on first use; a type checker sees all of them.
     "sanitizer": Room(may=("sanitizer.registry",), lazily=EVERYTHING_OF_OURS),
     "sanitizer.cli": Room(
-        may=("sanitizer", "sanitizer.errors", "sanitizer.progress", "sanitizer.registry", "typer", "rich"),
+        may=("sanitizer", "sanitizer.errors", "sanitizer.registry", "sanitizer.terminal", "typer"),
         lazily=EVERYTHING_OF_OURS,
     ),
+    "sanitizer.terminal": Room(may=("sanitizer.progress", "rich")),
     # A user like any other, except that it lives here: attacks come by name, out of the registry.
     "sanitizer.demo": Room(
         may=(*COMMON, "sanitizer.pipeline", "sanitizer.record", "sanitizer.registry", "sanitizer.sources"),

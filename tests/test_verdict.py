@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from detectors.base import Detector, Evidence, Floats
 from sanitizer.verdict import (
@@ -21,11 +22,16 @@ from sanitizer.verdict import (
     Opinion,
     _restrained,
     benjamini_hochberg,
+    deviations,
     fused_ranks,
     judge,
     rank_p,
-    upper_tail,
 )
+
+
+def upper_tail(scores: Floats) -> Floats:
+    """The p-values that follow from deviations."""
+    return np.asarray(stats.norm.sf(deviations(scores)))
 
 
 class Deciding(Detector):
@@ -150,7 +156,7 @@ def test_a_group_has_at_least_four_members(tail: int, flagged: int) -> None:
 def test_no_more_than_half_of_a_class() -> None:
     """The worst half, if more than that looks planted."""
     p = np.linspace(0.001, 0.01, 40)
-    chosen, reason = _restrained(np.arange(40) < 30, p[::-1].copy(), "cats")
+    chosen, reason = _restrained(np.arange(40) < 30, -np.log10(p), np.zeros(40), "cats")
     assert chosen.sum() == int(MOST_OF_CLASS * 40)
     assert chosen[20:].all()
     assert "capped at 50%" in reason

@@ -52,10 +52,10 @@ def plan_probe(n: int, native_side: int, *, budget: str, seed: int) -> ProbePlan
     """
     cap, least_epochs, least_steps = BUDGETS[budget]
     side = min(native_side, cap)
-    batch = min(256, n // 75) if n >= 75 * 64 else max(16, min(64, n // 28))
+    batch = min(256, n / 75) if n >= 75 * 64 else max(16, min(64, n / 28))
     epochs = min(40, max(least_epochs, math.ceil(least_steps * batch / n)))
     recipe = Recipe(
-        epochs=epochs, batch_size=batch, peak_rate=0.4 * batch / 256, max_shift=max(1, side // 16), seed=seed,
+        epochs=epochs, batch_size=int(batch), peak_rate=0.4 * batch / 256, max_shift=max(1, side // 16), seed=seed,
     )  # fmt: skip
     return ProbePlan(side=side, width=16, stem_stride=2 if side >= 64 else 1, recipe=recipe)
 
