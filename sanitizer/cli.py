@@ -236,3 +236,7 @@ def _show(verdict: Any, folder: Path) -> None:
     for row in verdict.suspicious().slice(0, 3).to_pylist():
         say(f"  {row['id']}  {row['reasons'][0]}")
     say(f"Report: {folder / REPORT}")
+
+
+if __name__ == "__main__":
+    main()

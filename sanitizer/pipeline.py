@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +14,18 @@ import pyarrow as pa
 
 from detectors.base import Detector, Evidence, MissingEvidence
 from sanitizer import registry
+from sanitizer.conclusion import Findings, summary_of, table_of
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
 from sanitizer.record import GALLERY, MANIFEST, REPORT, SUMMARY, TABLE, Verdict
-from sanitizer.sources.base import Source, Status, open_source
+from sanitizer.sources.base import Source, open_source
 from sanitizer.sources.census import Census, take_census
 from sanitizer.sources.decode import VIEW
-from sanitizer.verdict import Calibration, Judgement, Opinion, judge
+from sanitizer.verdict import Calibration, Opinion, judge
 from sanitizer.writing import refuse_inside, whole_folder, write_whole
 
 #: Files of a verdict folder: a new scan may replace a folder that holds nothing else.
 OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
-#: Nearest neighbours listed for each suspicious sample.
-NEAREST_SHOWN = 3
 #: Fewer samples than this cannot train a probe that means anything.
 LEAST_SAMPLES = 20
 
@@ -55,6 +52,12 @@ class ScanSettings:
             raise UsageError(f"--max-drop: expected a share above 0 and at most 1, got {self.max_drop}: try 0.2")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"--seed: expected a whole number from 0 to {2**31 - 1}, got {self.seed}: try 0")
+
+    def asked(self) -> dict[str, Any]:
+        """The settings as recorded; where it is computed is no part of what was asked."""
+        settings = asdict(self)
+        del settings["device"]
+        return settings | {"detectors": list(self.detectors)}
 
 
 def scan(
@@ -108,10 +111,25 @@ class _Scan:
         evidence, model = self._embed(census)
         opinions, not_run, failed = self._ask(evidence)
         with self._timed("judging"):
-            judgement = judge(evidence, opinions, Calibration(max_drop=self.settings.max_drop))
-            table = _table(census, evidence, opinions, judgement, self.source.class_names)
-        summary = self._summary(census, judgement, opinions, not_run, failed, model)
-        return Verdict(table, summary)
+            calibration = Calibration(max_drop=self.settings.max_drop)
+            judgement = judge(evidence, opinions, calibration)
+        if not judgement.conclusive:
+            failed.append("no class is large enough to be judged")
+        found = Findings(census, evidence, opinions, judgement, not_run, failed)
+        return Verdict(
+            table_of(found),
+            summary_of(found)
+            | {
+                "source": self.source.uri,
+                "calibration": {"kind": calibration.kind, "size": 0, "says": calibration.says()},
+                "parameters": self.settings.asked(),
+                "seed": self.settings.seed,
+                "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
+                "view": f"{VIEW}, {model['side']}x{model['side']}",
+                "model": model,
+                "device": self.settings.device,
+            },
+        )
 
     def write(self, verdict: Verdict, folder: Path) -> None:
         """Fill a verdict folder; the manifest, which vouches for the rest, comes before the report."""
@@ -184,124 +202,8 @@ class _Scan:
             failed.append("no detector could be run")
         return opinions, not_run, failed
 
-    def _summary(
-        self,
-        census: Census,
-        judgement: Judgement,
-        opinions: Mapping[str, Opinion],
-        not_run: list[dict[str, str]],
-        failed: list[str],
-        model: dict[str, object],
-    ) -> dict[str, Any]:
-        calibration = Calibration(max_drop=self.settings.max_drop)
-        return {
-            "tool": "dataset-sanitizer",
-            "version": _version("dataset-sanitizer"),
-            "source": self.source.uri,
-            "answer": _answer(census, judgement, failed),
-            "counts": {str(status): count for status, count in census.counts.items()},
-            "classes": [
-                {**asdict(finding), "name": census.class_names[finding.label]} for finding in judgement.classes
-            ],
-            "calibration": {"kind": calibration.kind, "size": 0, "says": calibration.says()},
-            "detectors": {
-                "run": [
-                    {"name": name, "settings": repr(opinion.detector), "says": opinion.detector.says}
-                    for name, opinion in opinions.items()
-                ],
-                "not_run": not_run,
-            },
-            "parameters": {
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in asdict(self.settings).items()
-                if name != "device"  # where it was computed is no part of what was asked
-            },
-            "versions": {name: _version(name) for name in ("numpy", "torch", "scikit-learn", "pyarrow", "pillow")}
-            | {"python": platform.python_version()},
-            "seed": self.settings.seed,
-            "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
-            "notes": judgement.notes,
-            "incomplete": failed,
-            "view": f"{VIEW}, {model['side']}x{model['side']}",
-            "model": model,
-            "device": self.settings.device,
-        }
-
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
-
-
-def _answer(census: Census, judgement: Judgement, failed: list[str]) -> dict[str, Any]:
-    """The data-set-level answer, in one sentence and in numbers."""
-    planted = int((judgement.kind == "planted").sum())
-    hidden = [census.class_names[finding.label] for finding in judgement.classes if finding.hidden]
-    scanned = census.counts[Status.SCANNED]
-    if planted:
-        where = f"class {hidden[0]!r}" if len(hidden) == 1 else f"{len(hidden)} classes"
-        sentence = f"{planted:,} of {scanned:,} samples look planted, in {where}."
-    else:
-        sentence = f"No planted samples found among {scanned:,}."
-    if failed:
-        sentence = f"Incomplete: {failed[0]}. {sentence}"
-    return {
-        "poison_found": judgement.poison_found,
-        "planted": planted,
-        "label_suspects": int((judgement.kind == "label").sum()),
-        "sentence": sentence,
-        "power": (
-            "Looks for groups that share a learned trigger and carry a label that is not theirs; "
-            "clean-label and single-sample attacks may go unseen."
-        ),
-    }
-
-
-def _table(
-    census: Census, evidence: Evidence, opinions: Mapping[str, Opinion], judgement: Judgement, names: tuple[str, ...]
-) -> pa.Table:
-    """One row per item found: scanned samples in canonical order, then everything else."""
-    samples, others = census.samples, census.others
-    rest = len(others)
-
-    def column(values: list[Any], missing: Any = None) -> list[Any]:
-        return values + [missing] * rest
-
-    labels = [sample.label for sample in samples] + [other.label for other in others]
-    ids = [sample.id for sample in samples] + [other.id for other in others]
-    columns: dict[str, Any] = {
-        "id": pa.array(ids, pa.string()),
-        "digest": pa.array(column([sample.digest for sample in samples]), pa.string()),
-        "view_digest": pa.array(column([sample.view_digest for sample in samples]), pa.string()),
-        "status": pa.array(["scanned"] * len(samples) + [str(other.status) for other in others], pa.string()),
-        "label": pa.array(labels, pa.int32()),
-        "label_name": pa.array([None if label is None else names[label] for label in labels], pa.string()),
-        "suspicious": pa.array(column(judgement.suspicious.tolist(), False), pa.bool_()),
-        "kind": pa.array(column(judgement.kind.tolist(), ""), pa.string()),
-        "score": pa.array(column(judgement.score.tolist()), pa.float64()),
-        "p_value": pa.array(column(judgement.p_value.tolist()), pa.float64()),
-    }
-    for name, opinion in opinions.items():
-        columns[f"score_{name}"] = pa.array(column(opinion.scores.tolist()), pa.float64())
-    reasons = [list(lines) for lines in judgement.reasons] + [[other.reason] for other in others]
-    columns["reasons"] = pa.array(reasons, pa.list_(pa.string()))
-    columns["nearest"] = pa.array(column(_nearest(census, evidence, judgement), []), pa.list_(pa.string()))
-    return pa.table(columns)
-
-
-def _nearest(census: Census, evidence: Evidence, judgement: Judgement) -> list[list[str]]:
-    """The ids of the nearest samples of the same class, for each suspicious sample."""
-    nearest: list[list[str]] = [[] for _ in census.samples]
-    if judgement.suspicious.any() and "feature/class" in evidence.neighbors:
-        indices = evidence.neighbors["feature/class"].indices[:, :NEAREST_SHOWN]
-        for row in np.flatnonzero(judgement.suspicious):
-            nearest[row] = [census.samples[other].id for other in indices[row] if other >= 0]
-    return nearest
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -78,6 +78,11 @@ class Judgement:
     notes: list[str]
 
     @property
+    def conclusive(self) -> bool:
+        """Whether there was any class large enough to be judged."""
+        return any(finding.size >= LEAST_CLASS for finding in self.classes)
+
+    @property
     def poison_found(self) -> bool:
         """The data-set-level answer: some class hides a planted group."""
         return bool((self.kind == "planted").any())
@@ -132,7 +137,7 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
         p_value=np.maximum(10.0**-severity, _TINY),
         reasons=_reasons(evidence, opinions, [name for name, _ in strongest], planted),
         classes=classes,
-        notes=notes,
+        notes=[*notes, *_unjudged(classes, evidence)],
     )
 
 
@@ -221,6 +226,16 @@ def _restrained(chosen: Bools, severity: Floats, distance: Floats, class_name: s
         worst = _worst(chosen, severity, distance, int(MOST_OF_CLASS * size))
         return worst, f"{count} of {size} look planted: capped at {MOST_OF_CLASS:.0%}"
     return chosen, f"{count} of {size} samples form a second population inside {class_name!r}"
+
+
+def _unjudged(classes: list[ClassFinding], evidence: Evidence) -> list[str]:
+    """Classes too small for any conclusion are named, not passed over."""
+    small = [evidence.class_names[finding.label] for finding in classes if finding.size < LEAST_CLASS]
+    if not small:
+        return []
+    shown = ", ".join(map(repr, small[:5])) + (", ..." if len(small) > 5 else "")
+    have = "1 class has" if len(small) == 1 else f"{len(small)} classes have"
+    return [f"{have} fewer than {LEAST_CLASS} samples and cannot be judged: {shown}"]
 
 
 def _capped(planted: Bools, severity: Floats, distance: Floats, calibration: Calibration) -> tuple[Bools, list[str]]:

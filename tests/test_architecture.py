@@ -114,7 +114,7 @@ ROOMS = {
         never=("sanitizer.embed", "detectors", "torch"),
     ),
     "sanitizer.pipeline": Room(
-        may=(*FLOW, "sanitizer.engines", "sanitizer.registry", "detectors.base", "pyarrow"),
+        may=("sanitizer.conclusion", *FLOW, "sanitizer.engines", "sanitizer.registry", "detectors.base", "pyarrow"),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
     ),
     "sanitizer.engines": Room(
@@ -154,6 +154,7 @@ ROOMS = {
         may=("sanitizer", "sanitizer.errors", "sanitizer.registry", "sanitizer.terminal", "typer"),
         lazily=EVERYTHING_OF_OURS,
     ),
+    "sanitizer.conclusion": Room(may=("detectors.base", "sanitizer.sources", "sanitizer.verdict", "pyarrow")),
     "sanitizer.terminal": Room(may=("sanitizer.progress", "rich")),
     # A user like any other, except that it lives here: attacks come by name, out of the registry.
     "sanitizer.demo": Room(

@@ -331,7 +331,7 @@ def test_a_failure_halfway_leaves_the_old_verdict(
     def broken(*anything: Any, **more: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "_table", broken)
+    monkeypatch.setattr(pipeline, "table_of", broken)
     with pytest.raises(KeyboardInterrupt):
         scan(toys[0], out, FAST)
     assert contents(out) == before

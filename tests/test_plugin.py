@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import write_toys
+
+from sanitizer.record import Verdict
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -75,3 +78,18 @@ def test_a_plugin_keeps_the_rules_that_ours_keep(site: Path) -> None:
     """The conformance kit is all that its author needs, and it holds."""
     prepare = "from detectors.checks import check_detector"
     assert answer("check_detector(registry.detector('stranger'))", site, prepare=prepare) is None
+
+
+def test_a_scan_uses_a_plugin_that_is_named(site: Path, tmp_path: Path) -> None:
+    """``scan --detectors stranger`` is all that a user types; its scores stand in the verdict."""
+    write_toys(tmp_path / "toys")
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    words = ["scan", str(tmp_path / "toys"), "--out", str(tmp_path / "verdict")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sanitizer.cli", *words, "--detectors", "stranger,spectral", "--budget", "fast"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = Verdict.read(tmp_path / "verdict").table
+    assert {"score_stranger", "score_spectral"} < set(table.column_names)
+    assert len(set(table["score_stranger"].to_pylist())) > 1
