@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.detection.table import put_into, render
+
 GIVEN = "images and labels only: no clean set, no rate, no truth"
 SEEDS = (0, 1, 2)
 #: Data set, its training file, and the poison rate at which it is attacked.
@@ -100,10 +102,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SANITIZER_DATA", "../shared/data")))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/detection.json"))
     parser.add_argument("--only", default="", help="run only cells whose name contains this")
+    parser.add_argument("--readme", type=Path, help="only put the table of what was measured into this file")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.cell:
         json.dump(measure(Cell(**json.loads(args.cell)), args.data), sys.stdout)
+        return
+    if args.readme:
+        put_into(args.readme, render(json.loads(args.out.read_text())["cells"]))
         return
     results = json.loads(args.out.read_text()) if args.out.exists() else {"cells": {}}
     results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, no GPU"

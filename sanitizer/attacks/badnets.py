@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from sanitizer.attacks.base import Image, Labels, TriggerAttack, is_number, is_whole, picture, scaled
+from sanitizer.attacks.base import is_number, is_whole
+from sanitizer.attacks.trigger import Image, Labels, TriggerAttack, picture, scaled
 from sanitizer.errors import UsageError
 from sanitizer.sources.base import view_digest_of
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from sanitizer.attacks.base import Image, TriggerAttack, is_number, picture, scaled
+from sanitizer.attacks.base import is_number
+from sanitizer.attacks.trigger import Image, TriggerAttack, picture, scaled
 from sanitizer.sources.base import view_digest_of
 
 _NOISE_SIDE = 32

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sanitizer.attacks.base import PoisonedSet
+from sanitizer.attacks.poisoned import PoisonedSet
 from sanitizer.errors import UsageError
 from sanitizer.sources.base import Pixels, Source, open_source
 from sanitizer.sources.decode import LIMITS, decode

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from sanitizer.attacks.badnets import BadNets
-from sanitizer.attacks.base import Attack, PoisonedSet
+from sanitizer.attacks.base import Attack
 from sanitizer.attacks.blended import Blended
+from sanitizer.attacks.poisoned import PoisonedSet
 from sanitizer.attacks.preview import preview
 from sanitizer.errors import SanitizerError, SourceError, UsageError
 from sanitizer.sources.base import Found, Source, open_source
@@ -325,7 +326,7 @@ def test_a_full_disk_is_one_line_too(source: Source, tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sanitizer.attacks.base.pq.write_table", full)
+    monkeypatch.setattr("sanitizer.attacks.poisoned.pq.write_table", full)
     assert_refused(BadNets(rate=0.1), source, tmp_path / "out", tmp_path, "No space left on device")
 
 

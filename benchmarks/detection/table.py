@@ -1,0 +1,49 @@
+"""From measured cells to the table in the README, so that no figure there is typed by hand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+START, END = "<!-- detection: made by benchmarks/detection -->", "<!-- end -->"
+HEADER = """\
+| data set (samples) | poison | runs | poison flagged | clean flagged | answer "found" |
+|---|---|---|---|---|---|
+"""
+
+
+def render(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row for each data set and attack: the mean over seeds, and the worst."""
+    groups: dict[tuple[str, str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    for cell in cells.values():
+        groups[cell["data"], cell["attack"], cell["rate"]].append(cell)
+    return HEADER + "".join(row(*name, runs) for name, runs in sorted(groups.items()))
+
+
+def row(data: str, attack: str, rate: float, runs: list[Mapping[str, Any]]) -> str:
+    """What happened over the seeds."""
+    poison = "none" if attack == "clean" else f"{attack}, {rate:.0%}"
+    found = sum(run["found"] for run in runs)
+    clean = spread([run["false_positive_rate"] for run in runs], worst=max, digits=3)
+    recall = "" if attack == "clean" else spread([run["recall"] for run in runs], worst=min, digits=1)
+    size = f"{runs[0]['samples']:,}"
+    return f"| {data} ({size}) | {poison} | {len(runs)} | {recall} | {clean} | {found} of {len(runs)} |\n"
+
+
+def spread(shares: list[float], *, worst: Any, digits: int) -> str:
+    """Mean and worst as per cent.
+
+    >>> spread([1.0, 0.99], worst=min, digits=1)
+    '99.5 % (worst 99.0 %)'
+    """
+    mean = sum(shares) / len(shares)
+    return f"{mean * 100:.{digits}f} % (worst {worst(shares) * 100:.{digits}f} %)"
+
+
+def put_into(readme: Path, table: str) -> None:
+    """Replace the table between the marks."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{START}\n\n{table}\n{END}{after}", encoding="utf-8")

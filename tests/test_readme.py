@@ -1,0 +1,58 @@
+"""The README promises what is there: its commands exist, its files exist, its table is what was measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.detection.table import END, START, render
+from sanitizer.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^\$ sanitizer (\w+)", README, re.MULTILINE))))
+def test_every_command_exists(command: str) -> None:
+    """Each has its own help."""
+    assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))))
+def test_every_option_exists(option: str) -> None:
+    """Somewhere: a command of ours, or the benchmark."""
+    texts = [
+        path.read_text(encoding="utf-8") for path in (ROOT / "sanitizer" / "cli.py", *ROOT.glob("benchmarks/*/*.py"))
+    ]
+    names = {option, option.removeprefix("--").replace("-", "_") + ":"}
+    assert any(name in text for name in names for text in texts)
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:\$ |`)make ([a-z]+)", README))))
+def test_every_make_target_exists(target: str) -> None:
+    """As the Makefile spells it."""
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_tree_is_the_tree() -> None:
+    """Every path in the drawing is there."""
+    drawing = README.split("## The tree")[1].split("```")[1]
+    folder = Path()
+    for line in filter(None, drawing.splitlines()):
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = ROOT
+        assert (folder / name).exists(), name
+        if not line.startswith(" "):
+            folder = ROOT / name
+
+
+def test_the_table_is_what_was_measured() -> None:
+    """No figure in it was typed by hand."""
+    shown = README.split(START)[1].split(END)[0].strip()
+    results = ROOT / "benchmarks" / "results" / "detection.json"
+    assert shown == render(json.loads(results.read_text(encoding="utf-8"))["cells"]).strip()
