@@ -121,7 +121,7 @@ class _Scan:
             summary_of(found)
             | {
                 "source": self.source.uri,
-                "calibration": {"kind": calibration.kind, "size": 0, "says": calibration.says()},
+                "calibration": calibration.facts(),
                 "parameters": self.settings.asked(),
                 "seed": self.settings.seed,
                 "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},

@@ -43,6 +43,10 @@ class Calibration:
     kind: str = "self"
     max_drop: float = 0.2
 
+    def facts(self) -> dict[str, object]:
+        """For the summary: the kind, the size of the reference, the thresholds, and what it means."""
+        return {"kind": self.kind, "size": 0, "class_margin": CLASS_MARGIN, "says": self.says()}
+
     def says(self) -> str:
         """For people."""
         return (
