@@ -93,7 +93,12 @@ def make_verdict(rows: Sequence[dict[str, Any]], **summary: Any) -> Verdict:
             }
             for name in names
         ],
-        "calibration": {"kind": "self", "class_margin": 1.25, "size": len(rows), "says": "Calibrated on the set itself."},
+        "calibration": {
+            "kind": "self",
+            "class_margin": 1.25,
+            "size": len(rows),
+            "says": "Calibrated on the set itself.",
+        },
         "detectors": {
             "run": [{"name": "spectral", "settings": {"rank": 3}, "says": "outliers along the main axis"}],
             "not_run": [{"name": "loss", "reason": "no network was trained"}],
