@@ -72,9 +72,10 @@ def _balanced(rows: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]
 def _thumbnails(entries: Iterable[_Entry], rows: dict[str, int], census: Census, side: int) -> dict[_Entry, bytes]:
     """The pictures, encoded by us: nothing of the stored bytes gets into the report."""
     by_size: dict[int, list[_Entry]] = defaultdict(list)
+    native = census.native_side()
     for name, role in entries:
         most = side if role == SUSPICIOUS else side // 2
-        by_size[min(most, census.native_side())].append((name, role))
+        by_size[min(most, native)].append((name, role))
     return {
         entry: encode(pixels, "PNG")
         for size, group in by_size.items()
