@@ -75,8 +75,10 @@ def whole_folder(destination: Path, *, replacing: frozenset[str] = frozenset()) 
         shutil.rmtree(old, ignore_errors=True)
 
 
-def refuse_inside(destination: Path, root: Path) -> None:
+def refuse_inside(destination: Path, root: Path | None) -> None:
     """Output inside a source would be taken for data by the next scan, so it is refused."""
+    if root is None:
+        return
     inner, outer = Path(os.path.realpath(destination)), Path(os.path.realpath(root))
     if inner.is_relative_to(outer):
         raise UsageError(f"{str(destination)!r} lies inside the source {str(root)!r}: choose a folder outside of it")

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]  # (h, w, 3) RGB
+#: What the content of an item is: an encoded image, or the bytes of a little-endian float32 vector.
+Holds = Literal["images", "vectors"]
 
 
 class Status(StrEnum):
@@ -41,9 +43,9 @@ class Sample:
 
     id: str
     digest: str  # sha256 of the stored bytes
-    view_digest: str  # sha256 of the decoded RGB pixels and their size
+    view_digest: str  # sha256 of the decoded RGB pixels and their size; of a vector, the digest itself
     label: int | None
-    size: tuple[int, int]  # width, height
+    size: tuple[int, int]  # width, height; of a vector, its length and 1
 
     @property
     def key(self) -> int:
@@ -56,11 +58,16 @@ Change = tuple[bytes, int | None] | None
 
 
 class Source(Protocol):
-    """A set of labelled images in one of the layouts that users keep them in."""
+    """A set of images or ready-made vectors, labelled or not, in one of the layouts that users keep them in."""
 
     uri: str
-    root: Path  # the folder that the source lies in: nothing may be written below it
+    holds: Holds
     class_names: tuple[str, ...]  # empty where the source has no labels
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that the source lies in: nothing may be written below it. None: it lies in memory."""
+        ...
 
     def stream(self, wanted: frozenset[str] | None = None) -> Iterator[Found]:
         """Every item found (or only those whose id is wanted), in the source's own order."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sanitizer.errors import SourceError
 from sanitizer.progress import SILENT, Progress
-from sanitizer.sources.base import Found, Pixels, Sample, Source, Status, digest_of, view_digest_of
+from sanitizer.sources.base import Found, Holds, Pixels, Sample, Source, Status, digest_of, view_digest_of
 from sanitizer.sources.decode import LIMITS, Limits, Refused, Unreadable, decode, fit
+
+#: An image as pixels (h, w, 3), or a vector (d,).
+Decoded = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,13 +26,14 @@ class Census:
     Canonical order is by (digest, label name, id): paths and listing order change nothing.
     """
 
+    holds: Holds
     class_names: tuple[str, ...]
     samples: tuple[Sample, ...]
     others: tuple[Found, ...]  # what was not scanned, without content
     counts: dict[Status, int]
     _source: Source = field(repr=False)
     _limits: Limits = field(repr=False)
-    _kept: dict[str, Pixels] | None = field(repr=False)  # id -> decoded images, while they fit into memory
+    _kept: dict[str, Decoded] | None = field(repr=False)  # id -> what was decoded, while it fits into memory
 
     def labels(self) -> NDArray[np.int64]:
         """The label of each sample, -1 where there is none."""
@@ -46,20 +51,37 @@ class Census:
         """The images as squares, (m, size, size, 3), in canonical order or in that of ``rows``."""
         chosen = np.arange(len(self.samples)) if rows is None else np.asarray(rows, np.int64)
         views = np.empty((len(chosen), size, size, 3), np.uint8)
-        if self._kept is not None:
-            for place, row in enumerate(chosen):
-                views[place] = fit(self._kept[self.samples[row].id], size)
-            return views
         places: dict[int, list[int]] = {}
         for place, row in enumerate(chosen):
             places.setdefault(int(row), []).append(place)
-        for row, pixels in self._again(list(places)):
-            views[places[row]] = fit(pixels, size)
+        for row, view in self.each_view(size, list(places)):
+            views[places[row]] = view
         return views
 
-    def _again(self, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
-        """The chosen images read once more, each checked to be what was scanned."""
-        missing = {self.samples[row].id: row for row in rows}
+    def each_view(self, size: int, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Pixels]]:
+        """Row and image, as a square, of every chosen row: one at a time, in whatever order they are at hand."""
+        assert self.holds == "images"
+        for row, pixels in self._decoded(rows):
+            yield row, fit(pixels, size)
+
+    def vectors(self) -> NDArray[np.float32]:
+        """Ready-made vectors, (n, d), in canonical order."""
+        assert self.holds == "vectors"
+        rows = np.empty((len(self.samples), self.samples[0].size[0] if self.samples else 0), np.float32)
+        for row, vector in self._decoded(range(len(self.samples))):
+            rows[row] = vector
+        return rows
+
+    def _decoded(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Decoded]]:
+        if self._kept is None:
+            yield from self._again(rows)
+            return
+        for row in rows:
+            yield int(row), self._kept[self.samples[row].id]
+
+    def _again(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Decoded]]:
+        """The chosen items read once more, each checked to be what was scanned."""
+        missing = {self.samples[row].id: int(row) for row in rows}
         wanted = None if len(missing) == len(self.samples) else frozenset(missing)
         for found in self._source.stream(wanted):
             row = missing.get(found.id)
@@ -68,7 +90,7 @@ class Census:
             if found.content is None or digest_of(found.content) != self.samples[row].digest:
                 raise _changed(found.id)
             del missing[found.id]
-            yield row, decode(found.content, self._limits)
+            yield row, _decode(found.content, self.holds, self._limits)
         if missing:
             raise _changed(next(iter(missing)))
 
@@ -79,19 +101,19 @@ def take_census(
     """Read, digest and decode everything in ``source`` once."""
     samples: list[Sample] = []
     others: list[Found] = []
-    kept: dict[str, Pixels] | None = {}
+    kept: dict[str, Decoded] | None = {}
     kept_bytes = 0
     with progress.stage("reading", None) as advance:
         for found in source.stream():
-            result = _examine(found, limits)
+            result = _examine(found, source.holds, limits)
             if isinstance(result, Found):
                 others.append(result)
             else:
-                sample, pixels = result
+                sample, decoded = result
                 samples.append(sample)
-                kept_bytes += pixels.nbytes
+                kept_bytes += decoded.nbytes
                 if kept is not None and kept_bytes <= keep_bytes:
-                    kept[sample.id] = pixels
+                    kept[sample.id] = decoded
                 else:
                     kept = None
             advance(1)
@@ -99,6 +121,7 @@ def take_census(
     samples.sort(key=lambda sample: (sample.digest, "" if sample.label is None else names[sample.label], sample.id))
     counts = Counter(other.status for other in others)
     return Census(
+        holds=source.holds,
         class_names=names,
         samples=tuple(samples),
         others=tuple(others),
@@ -109,19 +132,25 @@ def take_census(
     )
 
 
-def _examine(found: Found, limits: Limits) -> tuple[Sample, Pixels] | Found:
+def _examine(found: Found, holds: Holds, limits: Limits) -> tuple[Sample, Decoded] | Found:
     """The sample an item turns out to be, or the item with its final status."""
     if found.content is None:
         return found
     try:
-        pixels = decode(found.content, limits)
+        decoded = _decode(found.content, holds, limits)
     except Unreadable as why:
         return replace(found, content=None, status=Status.UNREADABLE, reason=str(why))
     except Refused as why:
         return replace(found, content=None, status=Status.REFUSED, reason=str(why))
-    height, width, _ = pixels.shape
-    sample = Sample(found.id, digest_of(found.content), view_digest_of(pixels), found.label, (width, height))
-    return sample, pixels
+    digest = digest_of(found.content)
+    if holds == "vectors":
+        return Sample(found.id, digest, digest, found.label, (len(decoded), 1)), decoded
+    height, width, _ = decoded.shape
+    return Sample(found.id, digest, view_digest_of(decoded), found.label, (width, height)), decoded
+
+
+def _decode(content: bytes, holds: Holds, limits: Limits) -> Decoded:
+    return decode(content, limits) if holds == "images" else np.frombuffer(content, "<f4")
 
 
 def _changed(item: str) -> SourceError:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sanitizer.errors import SourceError, UsageError
-from sanitizer.sources.base import Change, Found, Status
+from sanitizer.sources.base import Change, Found, Holds, Status
 from sanitizer.sources.decode import LIMITS, Limits
 from sanitizer.sources.encode import EXTENSIONS, format_of
 from sanitizer.sources.layout import Item, by_folder, by_metadata
@@ -19,6 +19,8 @@ from sanitizer.writing import whole_folder
 
 class FolderSource:
     """Images in ``root/<class>/**``, ``root/<split>/<class>/**``, or flat, with or without a metadata file."""
+
+    holds: Holds = "images"
 
     def __init__(self, uri: str, *, label_column: str | None = None, limits: Limits = LIMITS) -> None:
         self.uri = uri

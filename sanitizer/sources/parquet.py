@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.sources import shards
-from sanitizer.sources.base import Change, Found, Status
+from sanitizer.sources.base import Change, Found, Holds, Status
 from sanitizer.sources.columns import LabelColumn, find_image_column, find_label_column, label_column, plain
 from sanitizer.sources.decode import LIMITS, Limits
 from sanitizer.sources.shards import Batch, batches, entries_of, is_shard, schema_of
@@ -23,6 +23,7 @@ from sanitizer.writing import whole_folder
 class ParquetSource:
     """One Parquet file, a glob of them, or a folder of them, all with the same columns."""
 
+    holds: Holds = "images"
     claims = staticmethod(shards.claims)
 
     def __init__(
