@@ -116,6 +116,8 @@ class Detector(ABC):
     origin_free: ClassVar[bool] = True
     #: The highest class score met on clean real data; None: class scores are shown, and decide nothing.
     innocent: ClassVar[float | None] = None
+    #: True where scores are log odds that another label fits a sample better than its own.
+    label_odds: ClassVar[bool] = False
     #: One sentence for people: what a high score means.
     says: ClassVar[str] = ""
 

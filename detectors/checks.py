@@ -214,6 +214,15 @@ def refuses_a_set_without_labels(detector: Detector) -> None:
         _expect_missing(detector, replace(evidence, labels=np.full(len(evidence), -1)), "labels")
 
 
+def scores_a_set_without_labels(detector: Detector) -> None:
+    """A detector that claims to need no labels scores a set that has none."""
+    if not detector.uses_labels:
+        evidence = _example(detector)
+        unlabelled = with_spaces(replace(evidence, labels=np.full(len(evidence), -1)), dict(evidence.spaces))
+        scores = detector.score(unlabelled)
+        _expect(bool(np.isfinite(scores).all()), f"{(~np.isfinite(scores)).sum()} scores are not finite")
+
+
 def travels_between_processes(detector: Detector) -> None:
     """A detector can be sent to a worker, and scores the same there."""
     sent = pickle.loads(pickle.dumps(detector))  # noqa: S301  (our own bytes, made on this line)
@@ -242,6 +251,7 @@ RULES: tuple[Callable[[Detector], None], ...] = (
     declares_all_it_uses,
     names_missing_evidence,
     refuses_a_set_without_labels,
+    scores_a_set_without_labels,
     does_not_depend_on_the_order,
     moving_the_origin_changes_nothing,
     ranks_planted_poison_above_clean,

@@ -12,8 +12,10 @@ from detectors.base import Detector, Evidence, Floats
 
 #: Natural confusion leans towards the larger class, so only classes within this factor in size are compared...
 COMPARABLE = 2.0
-#: ... and a lean counts only if it shows against at least so many of them.
+#: ... and a lean counts only if at least so many of them bear witness.
 LEAST_WITNESSES = 3
+#: No sample surprises by more than a probability as small as this.
+LEAST_PROBABILITY = 1e-9
 
 
 def contradictions(residual: Floats, labels: np.ndarray, confident: float) -> Floats:
@@ -29,7 +31,10 @@ def contradictions(residual: Floats, labels: np.ndarray, confident: float) -> Fl
 
 
 def one_way(counts: Floats, sizes: Floats) -> Floats:
-    """For each class, the median over comparable classes of (there - back) in standard errors, (C,)."""
+    """For each class, (there - back) in standard errors, summed over all comparable classes but the loudest, (C,).
+
+    One pair of classes may lean for reasons of its own, so the strongest witness is not heard.
+    """
     leans = (counts - counts.T) / np.sqrt(counts + counts.T + 1)
     evidence = np.zeros(len(sizes))
     for label, size in enumerate(sizes):
@@ -37,7 +42,8 @@ def one_way(counts: Floats, sizes: Floats) -> Floats:
         witnesses = (ratio <= COMPARABLE) & (ratio >= 1 / COMPARABLE)
         witnesses[label] = False
         if witnesses.sum() >= LEAST_WITNESSES:
-            evidence[label] = max(0.0, np.median(leans[label, witnesses]))
+            heard = np.sort(leans[label, witnesses])[:-1]
+            evidence[label] = max(0.0, heard.sum() / np.sqrt(len(heard)))
     return evidence
 
 
@@ -52,17 +58,15 @@ class OneWayConfusion(Detector):
     sees = ("mislabelled",)
     origin_free = False
     says = "It looks like another class, as too many samples of its label do that no confusion explains."
-    innocent = 2.0
+    innocent = 2.4
 
     def __init__(self, *, confident: float = 0.8) -> None:
         self.confident = confident
 
     def _score(self, evidence: Evidence) -> Floats:
         residual = evidence.space("residual")
-        own = np.arange(len(evidence)), evidence.labels
-        others = residual.copy()
-        others[own] = -1  # no probability is as low
-        return np.asarray(others.max(axis=1) - (residual[own] + 1))  # probability of the best other class - of its own
+        own = residual[np.arange(len(evidence)), evidence.labels] + 1
+        return np.asarray(-np.log(np.maximum(own, LEAST_PROBABILITY)))
 
     def _class_scores(self, evidence: Evidence) -> Floats:
         residual = evidence.space("residual")

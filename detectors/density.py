@@ -1,7 +1,8 @@
 """How lonely, or how crowded, a sample is among its own class.
 
 The first papers are Breunig 2000 (LOF), Schubert 2014 (simplified LOF), Anderberg 2024 (DAO); Huang 2025
-showed that they find poison at the scale of the web. All of it is read off neighbour graphs.
+showed that they find poison at the scale of the web. All of it is read off neighbour graphs; where there are
+no labels, the whole set is one class.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class KDistance(Detector):
     """The distance to the k-th neighbour within the class, in units of the class's median."""
 
     neighbors: ClassVar[tuple[str, ...]] = ("feature/class",)
+    uses_labels = False
     sees: ClassVar[tuple[Family, ...]] = ("dispersed", "mislabelled")
     says = "It lies far from the other samples of its class."
 
@@ -120,6 +122,7 @@ class GradientDensity(KDistance):
     """``KDistance`` among the last-layer gradients: alone in what it wants the model to learn."""
 
     neighbors: ClassVar[tuple[str, ...]] = ("gradient/class",)
+    uses_labels = True
     sees: ClassVar[tuple[Family, ...]] = ("mislabelled",)
     origin_free = False
     says = "It pulls the model in a direction that the rest of its class does not."
@@ -129,6 +132,7 @@ class LocalOutlierFactor(Detector):
     """LOF within the class (Breunig 2000), as scikit-learn computes it."""
 
     neighbors: ClassVar[tuple[str, ...]] = ("feature/class",)
+    uses_labels = False
     sees: ClassVar[tuple[Family, ...]] = ("shifted", "tight", "dispersed", "mislabelled")
     says = "Its neighbours in the class live closer together than it lives to them."
 
@@ -144,6 +148,7 @@ class SLOF(Detector):
     """Simplified LOF (Schubert 2014): k-distances compared with those of the neighbours."""
 
     neighbors: ClassVar[tuple[str, ...]] = ("feature/class",)
+    uses_labels = False
     sees: ClassVar[tuple[Family, ...]] = ("shifted", "tight", "dispersed", "mislabelled")
     says = "It lies farther out than its neighbours in the class do."
 
@@ -159,6 +164,7 @@ class DAO(Detector):
     """Dimension-aware outlierness (Anderberg 2024) against a reference too small for a clump to fill (Huang 2025)."""
 
     neighbors: ClassVar[tuple[str, ...]] = ("feature/class~256",)
+    uses_labels = False
     sees: ClassVar[tuple[Family, ...]] = ("dispersed", "mislabelled")
     says = "It, or the clump that it belongs to, lies apart from its class."
 
@@ -179,6 +185,7 @@ class Tightness(Detector):
     """
 
     neighbors: ClassVar[tuple[str, ...]] = ("feature/class", "feature/class~256")
+    uses_labels = False
     sees: ClassVar[tuple[Family, ...]] = ("tight",)
     says = "It sits in a clump that is much denser than its class and than what lies around the clump."
 

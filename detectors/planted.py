@@ -74,11 +74,18 @@ def brute_force(space: Floats, labels: Rows, keys: NDArray[np.uint64], graph: Gr
 
 
 def evidence_of(
-    feature: Floats, labels: Rows, *, seed: int = 0, foreign: Rows | None = None, learned: Rows | None = None
+    feature: Floats,
+    labels: Rows,
+    *,
+    seed: int = 0,
+    foreign: Rows | None = None,
+    learned: Rows | None = None,
+    reference: Floats | None = None,
 ) -> Evidence:
     """Complete evidence around features: a linear head, its residual, a history of losses, all graphs.
 
-    ``foreign`` samples start with twice the loss of others; the head has ``learned`` to trust a trigger.
+    ``foreign`` samples start with twice the loss of others; the head has ``learned`` to trust a trigger, and
+    ``reference`` is what somebody sees who has learned nothing here.
     """
     rng = np.random.default_rng(seed)
     classes = int(labels.max()) + 1
@@ -97,7 +104,9 @@ def evidence_of(
 
     keys = rng.integers(0, 2**63, len(labels), dtype=np.uint64)
     names = [f"class {c}" for c in range(classes)]
-    return with_spaces(Evidence(labels, names, keys), {"feature": feature, "residual": residual, "loss": loss})
+    spaces = {"feature": feature, "residual": residual, "loss": loss}
+    spaces["reference"] = feature if reference is None else reference
+    return with_spaces(Evidence(labels, names, keys), spaces)
 
 
 def with_spaces(evidence: Evidence, spaces: Mapping[str, np.ndarray]) -> Evidence:
@@ -151,10 +160,15 @@ def _planted(family: Family, seed: int) -> tuple[Evidence, NDArray[np.bool_]]:
     }[family]
 
     order = rng.permutation(len(labels))
-    labels, is_poison, feature = labels[order], is_poison[order], np.maximum(feature[order], 0)
+    reference = feature.copy()
+    if family in ("shifted", "tight"):  # without the trigger they look like what they are
+        reference[is_poison] = means[np.resize(others, PLANTED)] + noise(PLANTED)
+    labels, is_poison, feature, reference = labels[order], is_poison[order], feature[order], reference[order]
+    feature = np.maximum(feature, 0)
     foreign = np.flatnonzero(is_poison)
     learned = foreign if family in ("shifted", "tight") else None
-    return evidence_of(feature, labels, seed=seed, foreign=foreign, learned=learned), _frozen(is_poison)
+    evidence = evidence_of(feature, labels, seed=seed, foreign=foreign, learned=learned, reference=reference)
+    return evidence, _frozen(is_poison)
 
 
 def degenerate() -> dict[str, Evidence]:

@@ -24,10 +24,14 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A verdict folder that `scan` wrote.")]
 Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A folder of images, or Parquet (a file, a glob, a folder).")
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder of images, Parquet (a file, a glob, a folder), a saved dataset, tar shards, or vectors (.npz).",
+    ),
 ]
-ImageColumn = Annotated[str | None, typer.Option(help="Parquet: the column that holds the images.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Parquet and metadata files: the column that holds the labels.")]
+ImageColumn = Annotated[str | None, typer.Option(help="The column that holds the images, or the vectors.")]
+LabelColumn = Annotated[str | None, typer.Option(help="The column that holds the labels.")]
 
 
 @app.command()
@@ -35,23 +39,43 @@ def scan(
     source: Source,
     to: Annotated[Path, typer.Option("--out", help="Where the verdict folder goes; outside the source.")],
     model: Annotated[
-        str, typer.Option(help="What computes features: the probe, trained on the data itself.")
+        str,
+        typer.Option(
+            metavar="probe|torchvision:NAME|timm:NAME|FILE.safetensors",
+            help="What computes features: the probe, trained on the data itself, or a frozen network.",
+        ),
     ] = "probe",
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A frozen network beside the model, to judge labels by.")
+    ] = None,
     detectors: Annotated[str, typer.Option(help="Names separated by commas; auto = all of our own.")] = "auto",
+    trusted: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Samples known to be clean, drawn like those to be scanned.")
+    ] = None,
+    fdr: Annotated[
+        float | None, typer.Option(help="With --trusted: the chance of any flag on clean data; 0.05 if not named.")
+    ] = None,
     max_drop: Annotated[float, typer.Option(help="Never flag more than this share of the set.")] = 0.2,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option(help="Same data and same seed, same verdict.")] = 0,
     budget: Annotated[str, typer.Option(help="fast, standard or thorough.")] = "standard",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|none", help="What was computed before is kept here; by default in your cache folder."
+        ),
+    ] = None,
 ) -> None:
     """Scan a set for planted samples. Exit code 0: none found, 1: found, 2: error or incomplete."""
     from sanitizer.pipeline import ScanSettings
     from sanitizer.pipeline import scan as run
 
     settings = ScanSettings(
-        model=model, detectors=_names(detectors), max_drop=max_drop, image_column=image_column,
-        label_column=label_column, device=device, seed=seed, budget=budget,  # type: ignore[arg-type]
+        model=model, reference=reference, detectors=_names(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
+        image_column=image_column, label_column=label_column, device=device, seed=seed,
+        budget=budget, store=store,  # type: ignore[arg-type]
     )  # fmt: skip
     with bars() as progress:
         verdict = run(source, to, settings, progress)
@@ -228,6 +252,10 @@ def _show(verdict: Any, folder: Path) -> None:
     colour = {0: "green", 1: "red", 2: "yellow"}[verdict.exit_code]
     say(verdict.summary["answer"]["sentence"], style=f"bold {colour}")
     say(", ".join(f"{count:,} {status}" for status, count in verdict.counts.items()))
+    if verdict.recalled:
+        say("Nothing has changed since an earlier scan: this is its verdict, from the store.")
+    if verdict.summary["calibration"]["kind"] == "trusted":
+        say(verdict.summary["calibration"]["says"])
     for entry in verdict.summary["classes"]:
         if entry["reason"]:
             say(f"  class {entry['name']}: {entry['reason']}")

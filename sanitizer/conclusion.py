@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from detectors.base import Evidence
-from sanitizer.sources.base import Status
+from sanitizer.record import VERSIONED, version_of
+from sanitizer.sources.base import Found, Status
 from sanitizer.sources.census import Census
+from sanitizer.sources.pooled import PooledSource
 from sanitizer.verdict import Judgement, Opinion
 
 #: Nearest neighbours listed for each suspicious sample.
 NEAREST_SHOWN = 3
-#: Packages whose version can change a result.
-VERSIONED = ("numpy", "torch", "scikit-learn", "pyarrow", "pillow", "faiss-cpu")
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,39 @@ class Findings:
     judgement: Judgement
     not_run: list[dict[str, str]]  # detectors that lacked evidence: name, reason
     failed: list[str]  # why the scan is incomplete, if it is
+    trusted: NDArray[np.bool_] | None = None  # samples that were compared with, and are not reported on
+
+    @property
+    def reported(self) -> NDArray[np.int64]:
+        """The rows of the samples that were asked about."""
+        rows = np.arange(len(self.census.samples))
+        return rows if self.trusted is None else rows[~self.trusted]
+
+    @property
+    def others(self) -> list[Found]:
+        """What was found beside them and not scanned."""
+        others = self.census.others
+        return [item for item in others if self.trusted is None or not PooledSource.is_trusted(item.id)]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items ended with each status."""
+        counts = Counter(other.status for other in self.others)
+        return {str(status): counts[status] for status in Status} | {str(Status.SCANNED): len(self.reported)}
 
 
 def table_of(found: Findings) -> pa.Table:
     """One row per item found: scanned samples in canonical order, then everything else."""
-    samples, others, names = found.census.samples, found.census.others, found.census.class_names
-    rest = len(others)
+    samples, others = [found.census.samples[row] for row in found.reported], found.others
+    names, rest = found.census.class_names, len(others)
 
-    def column(values: list[Any], missing: Any = None) -> list[Any]:
-        return values + [missing] * rest
+    def column(values: Sequence[Any], missing: Any = None) -> list[Any]:
+        return [*values, *[missing] * rest]
 
+    def judged(values: np.ndarray, missing: Any = None) -> list[Any]:
+        return column(values[found.reported].tolist(), missing)
+
+    judgement = found.judgement
     labels = [sample.label for sample in samples] + [other.label for other in others]
     ids = [sample.id for sample in samples] + [other.id for other in others]
     columns: dict[str, Any] = {
@@ -51,16 +75,17 @@ def table_of(found: Findings) -> pa.Table:
         "status": pa.array(["scanned"] * len(samples) + [str(other.status) for other in others], pa.string()),
         "label": pa.array(labels, pa.int32()),
         "label_name": pa.array([None if label is None else names[label] for label in labels], pa.string()),
-        "suspicious": pa.array(column(found.judgement.suspicious.tolist(), False), pa.bool_()),
-        "kind": pa.array(column(found.judgement.kind.tolist(), ""), pa.string()),
-        "score": pa.array(column(found.judgement.score.tolist()), pa.float64()),
-        "p_value": pa.array(column(found.judgement.p_value.tolist()), pa.float64()),
+        "suspicious": pa.array(judged(judgement.suspicious, False), pa.bool_()),
+        "kind": pa.array(judged(judgement.kind, ""), pa.string()),
+        "score": pa.array(judged(judgement.score), pa.float64()),
+        "p_value": pa.array(judged(judgement.p_value), pa.float64()),
     }
     for name, opinion in found.opinions.items():
-        columns[f"score_{name}"] = pa.array(column(opinion.scores.tolist()), pa.float64())
-    reasons = [list(lines) for lines in found.judgement.reasons] + [[other.reason] for other in others]
+        columns[f"score_{name}"] = pa.array(judged(opinion.scores), pa.float64())
+    reasons = [list(judgement.reasons[row]) for row in found.reported] + [[other.reason] for other in others]
     columns["reasons"] = pa.array(reasons, pa.list_(pa.string()))
-    columns["nearest"] = pa.array(column(_nearest(found), []), pa.list_(pa.string()))
+    nearest = _nearest(found)
+    columns["nearest"] = pa.array(column([nearest[row] for row in found.reported], []), pa.list_(pa.string()))
     return pa.table(columns)
 
 
@@ -69,9 +94,9 @@ def summary_of(found: Findings) -> dict[str, Any]:
     classes = found.judgement.classes
     return {
         "tool": "dataset-sanitizer",
-        "version": _version("dataset-sanitizer"),
+        "version": version_of("dataset-sanitizer"),
         "answer": _answer(found),
-        "counts": {str(status): count for status, count in found.census.counts.items()},
+        "counts": found.counts,
         "classes": [{**asdict(finding), "name": found.census.class_names[finding.label]} for finding in classes],
         "detectors": {
             "run": [
@@ -80,47 +105,61 @@ def summary_of(found: Findings) -> dict[str, Any]:
             ],
             "not_run": found.not_run,
         },
-        "versions": {name: _version(name) for name in VERSIONED} | {"python": platform.python_version()},
-        "notes": [*found.judgement.notes, *_copies(found.census)],
+        "versions": {name: version_of(name) for name in VERSIONED} | {"python": platform.python_version()},
+        "notes": [*found.judgement.notes, *_copies(found)],
         "incomplete": found.failed,
     }
 
 
 def _answer(found: Findings) -> dict[str, Any]:
     """The data-set-level answer, in one sentence and in numbers."""
-    census, judgement, failed = found.census, found.judgement, found.failed
-    planted = int((judgement.kind == "planted").sum())
-    hidden = [census.class_names[finding.label] for finding in judgement.classes if finding.hidden]
-    scanned = census.counts[Status.SCANNED]
+    judgement, failed, scanned = found.judgement, found.failed, len(found.reported)
+    planted, wrong = (int((judgement.kind == kind).sum()) for kind in ("planted", "label"))
+    hidden = [found.census.class_names[finding.label] for finding in judgement.classes if finding.hidden]
     if planted:
-        where = f"class {hidden[0]!r}" if len(hidden) == 1 else f"{len(hidden)} classes"
-        sentence = f"{planted:,} of {scanned:,} samples look planted, in {where}."
+        where = f", in class {hidden[0]!r}" if len(hidden) == 1 else f", in {len(hidden)} classes" if hidden else ""
+        sentence = f"{planted:,} of {scanned:,} samples look planted{where}."
     else:
         sentence = f"No planted samples found among {scanned:,}."
+    if wrong:
+        sentence += f" {wrong:,} labels look wrong."
     if failed:
         sentence = f"Incomplete: {failed[0]}. {sentence}"
     return {
         "poison_found": judgement.poison_found,
         "planted": planted,
-        "label_suspects": int((judgement.kind == "label").sum()),
+        "label_suspects": wrong,
         "sentence": sentence,
-        "power": (
-            "Looks for groups whose label is not theirs, whether or not the network learned what marks them; "
-            "clean-label and single-sample attacks may go unseen."
-        ),
+        "power": _power(found),
     }
 
 
-def _copies(census: Census) -> list[str]:
-    """Images that are pixel for pixel the same as another one, and whether their labels agree."""
+def _power(found: Findings) -> str:
+    """What this scan could have found, in words."""
+    if "residual" in found.evidence.spaces and "loss" in found.evidence.spaces:
+        return (
+            "Looks for groups whose label is not theirs, whether or not the network learned what marks them; "
+            "clean-label and single-sample attacks may go unseen."
+        )
+    if "residual" in found.evidence.spaces:
+        return (
+            "Looks for samples whose label is not theirs, with a network that was not trained on them: a trigger "
+            "itself is not seen, and clean-label and single-sample attacks may go unseen."
+        )
+    return "Without labels only samples that lie alone, or too close together, can be seen."
+
+
+def _copies(found: Findings) -> list[str]:
+    """Samples that are the same as another one, and whether their labels agree."""
     labels: dict[str, list[int | None]] = {}
-    for sample in census.samples:
+    for row in found.reported:
+        sample = found.census.samples[row]
         labels.setdefault(sample.view_digest, []).append(sample.label)
-    repeated = [found for found in labels.values() if len(found) > 1]
+    repeated = [said for said in labels.values() if len(said) > 1]
     if not repeated:
         return []
-    disagree = sum(len(found) for found in repeated if len(set(found)) > 1)
-    line = f"{sum(map(len, repeated)):,} samples are copies: only {len(repeated):,} different images among them"
+    disagree = sum(len(said) for said in repeated if len(set(said)) > 1)
+    line = f"{sum(map(len, repeated)):,} samples are copies: only {len(repeated):,} different ones among them"
     return [line + (f"; {disagree:,} of them carry conflicting labels" if disagree else "")]
 
 
@@ -133,10 +172,3 @@ def _nearest(found: Findings) -> list[list[str]]:
         for row in np.flatnonzero(judgement.suspicious):
             nearest[row] = [census.samples[other].id for other in indices[row] if other >= 0]
     return nearest
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -43,6 +43,14 @@ class Training:
     losses: np.ndarray  # (n, epochs) float32: the loss of each sample when its batch was trained on
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training run between two epochs: with it, the rest of the run is what it would have been."""
+
+    epochs: int  # finished
+    tensors: dict[str, Tensor]
+
+
 class ConvNet(nn.Module):
     """Six 3x3 convolutions in three stages, global max pooling, a linear head.
 
@@ -107,6 +115,8 @@ def train(
     *,
     device: torch.device,
     on_batch: Callable[[int], None] = lambda count: None,
+    resume: Checkpoint | None = None,
+    on_epoch: Callable[[Checkpoint], None] | None = None,
 ) -> Training:
     """Train ``net`` in place; returns it with each sample's loss in every epoch."""
     net.to(device).to(memory_format=torch.channels_last).train()
@@ -121,7 +131,10 @@ def train(
         div_factor=10, final_div_factor=1000, cycle_momentum=False,
     )  # fmt: skip
     losses = np.zeros((n, recipe.epochs), dtype=np.float32)
-    for epoch in range(recipe.epochs):
+    if resume:
+        _restore(resume, net, optimiser, schedule, losses, done=resume.epochs * math.ceil(n / batch))
+        on_batch(n * resume.epochs)
+    for epoch in range(resume.epochs if resume else 0, recipe.epochs):
         noise = content_noise(keys, recipe.seed, epoch)
         order = torch.from_numpy(np.argsort(noise, kind="stable"))
         draws = torch.from_numpy((noise >> np.uint64(8)).astype(np.int64))
@@ -137,8 +150,40 @@ def train(
             schedule.step()
             losses[rows.numpy(), epoch] = loss.detach().cpu().numpy()
             on_batch(len(rows))
+        if on_epoch and epoch + 1 < recipe.epochs:
+            on_epoch(_checkpoint(epoch + 1, net, optimiser, losses))
     net.eval()
     return Training(net, losses)
+
+
+def _checkpoint(epochs: int, net: nn.Module, optimiser: torch.optim.Optimizer, losses: np.ndarray) -> Checkpoint:
+    tensors = {f"net.{name}": value.detach().cpu().clone() for name, value in net.state_dict().items()}
+    for number, parameter in enumerate(net.parameters()):
+        tensors[f"momentum.{number}"] = optimiser.state[parameter]["momentum_buffer"].detach().cpu().clone()
+    tensors["rate"] = torch.tensor([group["lr"] for group in optimiser.param_groups], dtype=torch.float64)
+    tensors["losses"] = torch.from_numpy(losses[:, :epochs].copy())
+    return Checkpoint(epochs, {name: value.contiguous() for name, value in tensors.items()})
+
+
+def _restore(
+    kept: Checkpoint,
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    losses: np.ndarray,
+    *,
+    done: int,
+) -> None:
+    """Bring everything that changes during training to where it was after ``done`` steps."""
+    net.load_state_dict({name.removeprefix("net."): v for name, v in kept.tensors.items() if name.startswith("net.")})
+    for number, parameter in enumerate(net.parameters()):
+        # copy_ into a tensor like the parameter: the memory layout decides how sums are rounded
+        momentum = torch.empty_like(parameter.detach()).copy_(kept.tensors[f"momentum.{number}"])
+        optimiser.state[parameter]["momentum_buffer"] = momentum
+    schedule.load_state_dict(schedule.state_dict() | {"last_epoch": done, "_step_count": done + 1})
+    for group, rate in zip(optimiser.param_groups, kept.tensors["rate"].tolist(), strict=True):
+        group["lr"] = rate
+    losses[:, : kept.epochs] = kept.tensors["losses"].numpy()
 
 
 @contextlib.contextmanager

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from detectors.base import Detector, Evidence, MissingEvidence
 from sanitizer import registry
-from sanitizer.conclusion import Findings, summary_of, table_of
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
+from sanitizer.recall import Recall
 from sanitizer.record import GALLERY, MANIFEST, REPORT, SUMMARY, TABLE, Verdict
 from sanitizer.sources.base import Source, open_source
 from sanitizer.sources.census import Census, take_census
 from sanitizer.sources.decode import VIEW
-from sanitizer.verdict import Calibration, Opinion, judge
+from sanitizer.sources.pooled import PooledSource
+from sanitizer.store import Store
 from sanitizer.writing import refuse_inside, whole_folder, write_whole
+
+if TYPE_CHECKING:
+    from sanitizer.extraction import Extracted
+    from sanitizer.verdict import Opinion
 
 #: Files of a verdict folder: a new scan may replace a folder that holds nothing else.
 OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
 #: Fewer samples than this cannot train a probe that means anything.
 LEAST_SAMPLES = 20
+#: Level of false discovery for ``trusted`` where nobody names one.
+FDR = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,49 +44,72 @@ class ScanSettings:
     """Everything a scan can be told; command-line flags map onto it one to one."""
 
     model: str = "probe"
+    reference: str | None = None
     detectors: tuple[str, ...] = ("auto",)
+    trusted: str | None = None
+    fdr: float | None = None
     max_drop: float = 0.2
     image_column: str | None = None
     label_column: str | None = None
     device: str = "auto"
     seed: int = 0
     budget: Literal["fast", "standard", "thorough"] = "standard"
+    store: str | None = None
 
     def __post_init__(self) -> None:
-        if self.model != "probe":
-            raise UsageError(f"--model: expected 'probe', got {self.model!r}: backbones are not in this version")
         if self.budget not in ("fast", "standard", "thorough"):
             raise UsageError(f"--budget: expected fast, standard or thorough, got {self.budget!r}: choose one")
         if not 0 < self.max_drop <= 1:
             raise UsageError(f"--max-drop: expected a share above 0 and at most 1, got {self.max_drop}: try 0.2")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"--seed: expected a whole number from 0 to {2**31 - 1}, got {self.seed}: try 0")
+        if self.fdr is not None and self.trusted is None:
+            raise UsageError("--fdr: expected a trusted source to compare with, got none: name it with --trusted")
+        if self.fdr is not None and not 0 < self.fdr < 1:
+            raise UsageError(f"--fdr: expected a level between 0 and 1, got {self.fdr}: try {FDR}")
 
     def asked(self) -> dict[str, Any]:
-        """The settings as recorded; where it is computed is no part of what was asked."""
+        """The settings as recorded; where things lie and where they are computed is no part of what was asked."""
         settings = asdict(self)
-        del settings["device"]
-        return settings | {"detectors": list(self.detectors)}
+        for elsewhere in ("device", "store", "trusted"):
+            del settings[elsewhere]
+        networks = {name: _file_name(settings[name]) for name in ("model", "reference")}
+        return settings | networks | {"detectors": list(self.detectors)}
 
 
 def scan(
-    source: str | Path,
+    source: Any,
     out: str | Path | None = None,
     settings: ScanSettings | None = None,
     progress: Progress = SILENT,
 ) -> Verdict:
-    """Scan a source and, if ``out`` is given, write the verdict folder."""
+    """Scan a source (a path, or a dataset in memory) and, if ``out`` is given, write the verdict folder."""
     settings = settings or ScanSettings()
     chosen = choose_detectors(settings.detectors)
-    opened = open_source(str(source), image_column=settings.image_column, label_column=settings.label_column)
+    store = Store.open(settings.store)
+    suspect, trusted = opened(source, settings)
+    pool = PooledSource(suspect, trusted) if trusted else suspect
+    if store:
+        refuse_inside(store.root, suspect.root)
     if out is None:
-        return _Scan(opened, chosen, settings, progress).verdict()
-    refuse_inside(Path(out), opened.root)
+        return _Scan(pool, chosen, settings, store, progress).verdict()
+    for one in (suspect, trusted):
+        refuse_inside(Path(out), one.root if one else None)
     with whole_folder(Path(out), replacing=OWN_FILES) as folder:
-        scanning = _Scan(opened, chosen, settings, progress)
-        verdict = scanning.verdict()
-        scanning.write(verdict, folder)
+        scanning = _Scan(pool, chosen, settings, store, progress)
+        recall = Recall.of(store, scanning.census, _decisive(settings, chosen, suspect.uri))
+        verdict = recall.into(folder)
+        if verdict is None:
+            verdict = scanning.verdict()
+            scanning.write(verdict, folder)
+            recall.keep(verdict, folder)
     return verdict
+
+
+def opened(source: Any, settings: ScanSettings) -> tuple[Source, Source | None]:
+    """The suspect source and the trusted one, as the settings say they are to be read."""
+    columns = {"image_column": settings.image_column, "label_column": settings.label_column}
+    return open_source(source, **columns), open_source(settings.trusted, **columns) if settings.trusted else None
 
 
 def choose_detectors(wanted: tuple[str, ...]) -> dict[str, Detector]:
@@ -98,35 +130,45 @@ class _Scan:
     source: Source
     detectors: Mapping[str, Detector]
     settings: ScanSettings
+    store: Store | None
     progress: Progress
     timings: dict[str, float] = field(default_factory=dict)
     losses: np.ndarray | None = None
-    census: Census | None = None
+
+    @cached_property
+    def census(self) -> Census:
+        """Everything found, read once."""
+        with self._timed("reading"):
+            return take_census(self.source, progress=self.progress, store=self.store)
 
     def verdict(self) -> Verdict:
         """Read, embed, score, judge."""
-        with self._timed("reading"):
-            self.census = census = take_census(self.source, progress=self.progress)
-        self._expect_classes(census)
-        evidence, model = self._embed(census)
+        from sanitizer.conclusion import Findings, summary_of, table_of
+        from sanitizer.verdict import Calibration, judge
+
+        census = self.census
+        trusted = self._trusted(census)
+        self._expect_samples(census, trusted)
+        extracted, evidence = self._embed(census)
         opinions, not_run, failed = self._ask(evidence)
         with self._timed("judging"):
-            calibration = Calibration(max_drop=self.settings.max_drop)
+            calibration = Calibration(max_drop=self.settings.max_drop, fdr=self.settings.fdr or FDR, trusted=trusted)
             judgement = judge(evidence, opinions, calibration)
-        if not judgement.conclusive:
-            failed.append("no class is large enough to be judged")
-        found = Findings(census, evidence, opinions, judgement, not_run, failed)
+        found = Findings(census, evidence, opinions, judgement, not_run, failed + judgement.doubts, trusted)
+        model = extracted.model
+        side = f", {extracted.side}x{extracted.side}" if extracted.side else ""
         return Verdict(
             table_of(found),
             summary_of(found)
             | {
                 "source": self.source.uri,
-                "calibration": calibration.facts(),
+                "calibration": calibration.facts() | self._reference_set(census, trusted),
                 "parameters": self.settings.asked(),
                 "seed": self.settings.seed,
                 "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
-                "view": f"{VIEW}, {model['side']}x{model['side']}",
+                "view": f"{VIEW}{side}" if census.holds == "images" else "float32 vectors as they are",
                 "model": model,
+                "reference": extracted.reference,
                 "device": self.settings.device,
             },
         )
@@ -139,7 +181,6 @@ class _Scan:
         from sanitizer.actions.manifest import write_manifest
         from sanitizer.actions.report import write_report
 
-        assert self.census is not None
         with self.progress.stage("writing", None):
             verdict.write(folder)
             sink = pa.BufferOutputStream()
@@ -148,42 +189,56 @@ class _Scan:
             write_manifest(verdict, folder)
             write_report(folder)
 
-    def _expect_classes(self, census: Census) -> None:
+    def _trusted(self, census: Census) -> np.ndarray | None:
+        if not isinstance(self.source, PooledSource):
+            return None
+        return np.array([self.source.is_trusted(sample.id) for sample in census.samples], bool)
+
+    def _reference_set(self, census: Census, trusted: np.ndarray | None) -> dict[str, str]:
+        """The identity of the trusted set: its contents and labels, wherever it lies."""
+        if trusted is None:
+            return {}
+        rows = [census.samples[row] for row in np.flatnonzero(trusted)]
+        said = "".join(f"{sample.digest} {sample.label}\n" for sample in rows)
+        return {"digest": hashlib.sha256(said.encode()).hexdigest()}
+
+    def _expect_samples(self, census: Census, trusted: np.ndarray | None) -> None:
         scanned, labels = len(census.samples), np.unique(census.labels())
         counts = ", ".join(f"{count} {status}" for status, count in census.counts.items() if count)
         where = f"in {self.source.uri!r}, got"
         if scanned < LEAST_SAMPLES:
-            raise SourceError(f"expected at least {LEAST_SAMPLES} readable images {where} {counts}: check the path")
-        if not self.source.class_names:
-            advice = "sort them into class folders or name --label-column"
-            raise SourceError(f"expected labelled images {where} none with a label: {advice}")
-        if len(labels) < 2:
-            only = self.source.class_names[labels[0]]
+            raise SourceError(
+                f"expected at least {LEAST_SAMPLES} readable {census.holds} {where} {counts}: check the path"
+            )
+        if trusted is not None and (trusted.all() or not trusted.any()):
+            which = "suspect" if trusted.all() else "trusted"
+            raise SourceError(f"expected readable {census.holds} in both sources, the {which} one has none: check it")
+        if census.class_names and len(labels) < 2:
+            only = census.class_names[labels[0]]
             raise SourceError(f"expected at least two classes {where} only {only!r}: a probe cannot learn from one")
 
-    def _embed(self, census: Census) -> tuple[Evidence, dict[str, object]]:
+    def _embed(self, census: Census) -> tuple[Extracted, Evidence]:
         from sanitizer.embed.device import resolve_device
-        from sanitizer.embed.probe import plan_probe, train_probe
         from sanitizer.evidence import build_evidence
+        from sanitizer.extraction import Extraction
 
         device = resolve_device(self.settings.device)
-        labels, keys = census.labels(), census.keys()
-        plan = plan_probe(len(labels), census.native_side(), budget=self.settings.budget, seed=self.settings.seed)
-        with self._timed("decoding"):
-            pixels = census.views(plan.side)
-        total = len(labels) * (plan.recipe.epochs + 1)
-        with self._timed("training the probe"), self.progress.stage("training the probe", total) as advance:
-            found = train_probe(pixels, labels, keys, len(census.class_names), plan, device=device, on_batch=advance)
-        self.losses = found.loss
-        spaces: dict[str, np.ndarray] = {"feature": found.feature, "residual": found.residual, "loss": found.loss}
+        extract = Extraction(
+            model=self.settings.model, reference=self.settings.reference, budget=self.settings.budget,
+            seed=self.settings.seed, device=device, store=self.store, progress=self.progress, timed=self._timed,
+        )  # fmt: skip
+        extracted = extract(census)
+        self.losses = extracted.spaces.get("loss")
         evidence = build_evidence(
-            spaces, labels, census.class_names, keys, self.detectors.values(),
+            extracted.spaces, census.labels(), census.class_names, census.keys(), self.detectors.values(),
             device=str(device), seed=self.settings.seed,
         )  # fmt: skip
-        return evidence, found.model
+        return extracted, evidence
 
     def _ask(self, evidence: Evidence) -> tuple[dict[str, Opinion], list[dict[str, str]], list[str]]:
         """Every detector's opinion; which could not be asked, and which broke."""
+        from sanitizer.verdict import Opinion
+
         opinions: dict[str, Opinion] = {}
         not_run: list[dict[str, str]] = []
         failed: list[str] = []
@@ -207,3 +262,28 @@ class _Scan:
         start = time.perf_counter()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+
+
+def _decisive(settings: ScanSettings, detectors: Mapping[str, Detector], uri: str) -> dict[str, Any] | None:
+    """Everything besides the data that decides a verdict; None if not everything can be named."""
+    if any(registry.origin(registry.DETECTORS, name) != registry.DISTRIBUTION for name in detectors):
+        return None  # a stranger's code may change without notice
+    files = {name: _file_digest(name) for name in (settings.model, settings.reference) if name}
+    return settings.asked() | {
+        "device": settings.device, "files": files, "source": uri, "trusted": bool(settings.trusted),
+        "detectors": {name: repr(detector) for name, detector in detectors.items()},
+    }  # fmt: skip
+
+
+def _file_digest(name: str) -> str:
+    """The identity of a checkpoint that a user named as a file; networks fetched by name keep theirs."""
+    path = Path(name)
+    if not path.is_file():
+        return name
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_name(model: str | None) -> str | None:
+    """A checkpoint's own name, wherever it lies: its digest is recorded with it."""
+    return Path(model).name if model and model.endswith(".safetensors") else model

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ REPORT = "report.html"
 
 #: Parts of the summary that may differ between two scans that found the same: not in the digest.
 VOLATILE = ("timings", "versions", "source", "device")
+#: Packages whose version can change a result.
+VERSIONED = ("numpy", "torch", "torchvision", "scikit-learn", "pyarrow", "pillow", "faiss-cpu", "timm")
 #: What every verdict has.
 _COLUMNS = ("id", "digest", "view_digest", "status", "label", "label_name", "suspicious", "kind", "score", "p_value",
             "reasons", "nearest")  # fmt: skip
@@ -42,6 +45,7 @@ class Verdict:
 
     table: pa.Table
     summary: Mapping[str, Any]
+    recalled: bool = False  # an earlier scan of the same data with the same settings, from the store
 
     @property
     def poison_found(self) -> bool:
@@ -105,6 +109,14 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"Verdict({self.summary['answer']['sentence']!r})"
+
+
+def version_of(distribution: str) -> str:
+    """The installed version of a package."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _exact(column: pa.ChunkedArray) -> list[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from detectors.base import Detector, Evidence, Floats, by_class
+from sanitizer.conformal import benjamini_hochberg, conformal_p, smallest_visible
 
 Bools = NDArray[np.bool_]
 
@@ -22,6 +23,9 @@ Bools = NDArray[np.bool_]
 CLASS_MARGIN = 1.25
 #: Benjamini-Hochberg level for members of a planted group, within its class.
 MEMBER_FDR = 0.05
+#: ... and for planted samples that form no group, but contradict the label of a class that is known to hide them:
+#: there every second one or more of the least certain is planted.
+SCATTERED_FDR = 0.25
 #: ... and it lies at least this part of the way to the group's centre.
 MEMBER_REACH = 1 / 3
 #: Smaller classes are reported, never dropped from.
@@ -32,28 +36,52 @@ MOST_OF_CLASS = 0.5
 LEAST_GROUP = 4
 #: Below this a p-value is no number any more.
 _TINY = 1e-300
+#: At such odds that another label fits better, a label is called wrong.
+LABEL_ODDS = 10.0
+#: The trusted are contaminated if their share of planted groups is at least this part of the suspects' share.
+CONTAMINATED = 0.1
 #: Samples whose detector score is in the top this share of their class name that detector as a reason.
 NOTABLE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How scores became decisions, and what that guarantees."""
+    """How scores become decisions: within the set itself, or by comparison with trusted samples."""
 
-    kind: str = "self"
     max_drop: float = 0.2
+    fdr: float = 0.05
+    trusted: Bools | None = None  # which samples of the evidence are trusted; None: there are none
+
+    @property
+    def kind(self) -> str:
+        """Which of the two it is."""
+        return "self" if self.trusted is None else "trusted"
 
     def facts(self) -> dict[str, object]:
         """For the summary: the kind, the size of the reference, the thresholds, and what it means."""
-        return {"kind": self.kind, "size": 0, "class_margin": CLASS_MARGIN, "says": self.says()}
+        if self.trusted is None:
+            return {"kind": self.kind, "size": 0, "class_margin": CLASS_MARGIN, "says": self.says()}
+        sizes = {"size": int(self.trusted.sum()), "smallest_visible": self._smallest_visible()}
+        return {"kind": self.kind, **sizes, "fdr": self.fdr, "says": self.says()}
 
     def says(self) -> str:
         """For people."""
+        if self.trusted is None:
+            return (
+                "Self-calibrated: no trusted reference was given, so scores were compared within the set itself. "
+                "There is no guarantee on false alarms; at most "
+                f"{self.max_drop:.0%} of the set and {MOST_OF_CLASS:.0%} of a class can be flagged."
+            )
+        suspects, fewest = int((~self.trusted).sum()), self._smallest_visible()
         return (
-            "Self-calibrated: no trusted reference was given, so scores were compared within the set itself. "
-            "There is no guarantee on false alarms; at most "
-            f"{self.max_drop:.0%} of the set and {MOST_OF_CLASS:.0%} of a class can be flagged."
+            f"Calibrated on {self.trusted.sum():,} trusted samples, which were treated like the suspects: if they are "
+            f"clean and drawn alike, the chance of any flag on clean data is at most {self.fdr:.3g}. A reference of "
+            f"this size cannot reveal fewer than {fewest:,} planted samples ({fewest / max(1, suspects):.2%})."
         )
+
+    def _smallest_visible(self) -> int:
+        assert self.trusted is not None
+        return smallest_visible(int(self.trusted.sum()), int((~self.trusted).sum()), self.fdr)
 
 
 @dataclass(frozen=True)
@@ -80,11 +108,7 @@ class Judgement:
     reasons: list[tuple[str, ...]]
     classes: list[ClassFinding]
     notes: list[str]
-
-    @property
-    def conclusive(self) -> bool:
-        """Whether there was any class large enough to be judged."""
-        return any(finding.size >= LEAST_CLASS for finding in self.classes)
+    doubts: list[str]  # why the conclusion cannot be relied on
 
     @property
     def poison_found(self) -> bool:
@@ -108,13 +132,52 @@ class Opinion:
         return weight if np.isfinite(weight) else 0.0
 
 
+@dataclass(frozen=True)
+class _Groups:
+    """What lies in the classes, before anybody is flagged for it."""
+
+    planted: Bools
+    severity: Floats
+    distance: Floats  # within the group that it was found in: settles who is worse where p-values tie
+    deciding: list[str]  # for each class, the detector with the strongest evidence against it
+    weights: list[float]
+    reasons: list[str]
+
+
 def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Calibration) -> Judgement:
     """Decide. The rate of poison is not known, not asked for, and not assumed."""
+    found = _groups(evidence, opinions)
+    wrong = contradicted(evidence, opinions) & ~found.planted
+    doubts: list[str] = []
+    if calibration.trusted is None:
+        chosen, notes = _capped(found.planted | wrong, found, calibration)
+        planted, label = chosen & found.planted, chosen & wrong
+        p_value = np.maximum(10.0**-found.severity, _TINY)
+    else:
+        p_value, flagged = _by_comparison(found.severity, calibration.trusted, calibration.fdr)
+        flagged, notes = _capped(flagged, found, calibration)
+        label, planted = flagged & wrong, flagged & ~wrong
+        notes += _left_to_self(found.planted & ~calibration.trusted, flagged)
+        doubts = _contaminated(evidence, found, calibration.trusted)
+    return Judgement(
+        suspicious=planted | label,
+        kind=np.select([planted, label], ["planted", "label"], ""),
+        score=found.severity,
+        p_value=p_value,
+        reasons=_reasons(evidence, opinions, found, planted | label),
+        classes=(classes := _findings(evidence, found, planted, label, calibration)),
+        notes=[*notes, *_unjudged(classes, evidence)],
+        doubts=[*doubts, *_inconclusive(classes, calibration)],
+    )
+
+
+def _groups(evidence: Evidence, opinions: Mapping[str, Opinion]) -> _Groups:
+    """Classes first: which of them hide something, and who belongs to it."""
     n = len(evidence)
     severity = -np.log10(fused_ranks(evidence, opinions)) + 0.0
-    distance = np.zeros(n)  # within the group that it was found in: settles who is worse where p-values tie
+    distance = np.zeros(n)
     planted = np.zeros(n, bool)
-    groups = by_class(evidence)
+    groups = by_class(evidence) if _labelled(evidence) else []
     strongest = [_strongest(opinions, place) for place in range(len(groups))]
     suspect = np.isin(
         evidence.labels, [g[0] for g, (_, weight) in zip(groups, strongest, strict=True) if weight >= CLASS_MARGIN]
@@ -122,27 +185,26 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
     reasons = [""] * len(groups)
     for place, ((label, members), (name, weight)) in enumerate(zip(groups, strongest, strict=True)):
         if weight >= CLASS_MARGIN:
-            scores = opinions[name].scores
-            distance[members] = z = deviations(scores[members])
-            share = tail_share(scores[members], scores[~suspect])
-            log_p = np.maximum(stats.norm.logsf(z), np.log(np.maximum(share, _TINY)))
+            scores, detector = opinions[name].scores, opinions[name].detector
+            rule = scattered_members if detector.sees == ("mislabelled",) else group_members
+            chosen, log_p, distance[members] = rule(scores[members], scores[~suspect])
             severity[members] = np.maximum(severity[members], -log_p / np.log(10))
-            chosen = group_members(z, np.exp(log_p))
-            planted[members], reasons[place] = _restrained(chosen, severity[members], z, evidence.class_names[label])
-    planted, notes = _capped(planted, severity, distance, calibration)
-    classes = [
-        ClassFinding(label, len(rows), weight, bool(planted[rows].any()), int(planted[rows].sum()), 0, reason)
-        for (label, rows), (_, weight), reason in zip(groups, strongest, reasons, strict=True)
-    ]
-    return Judgement(
-        suspicious=planted,
-        kind=np.where(planted, "planted", ""),
-        score=severity,
-        p_value=np.maximum(10.0**-severity, _TINY),
-        reasons=_reasons(evidence, opinions, [name for name, _ in strongest], planted),
-        classes=classes,
-        notes=[*notes, *_unjudged(classes, evidence)],
-    )
+            planted[members], reasons[place] = _restrained(
+                chosen, severity[members], distance[members], evidence.class_names[label]
+            )
+    return _Groups(planted, severity, distance, [s[0] for s in strongest], [s[1] for s in strongest], reasons)
+
+
+def contradicted(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Bools:
+    """Samples whose label is called wrong by some detector that gives odds."""
+    wrong = np.zeros(len(evidence), bool)
+    for opinion in opinions.values():
+        if opinion.detector.label_odds:
+            for _, members in by_class(evidence):
+                odds = opinion.scores[members]
+                most = int(MOST_OF_CLASS * len(members)) if len(members) >= LEAST_CLASS else 0
+                wrong[members] |= _worst(odds >= np.log(LABEL_ODDS), odds, odds, most)
+    return wrong
 
 
 def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
@@ -178,15 +240,27 @@ def deviations(scores: Floats) -> Floats:
     return np.asarray((scores - centre) / spread)
 
 
-def group_members(z: Floats, p: Floats) -> Bools:
-    """The planted group of a suspect class: significant, and lying with the group rather than on the way to it.
+def group_members(scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
+    """Who of a suspect class belongs to its planted group; log p-values; and distances from the class.
 
-    Natural scores have longer tails than the normal law; where the group lies far out they must not join it.
+    Members are significant, for the class and against all others, and lie with the group rather than on the way
+    to it: natural scores have longer tails than the normal law.
     """
-    significant = benjamini_hochberg(p, MEMBER_FDR)
-    if not significant.any():
-        return significant
-    return np.asarray(significant & (z >= MEMBER_REACH * np.median(z[significant])))
+    z = deviations(scores)
+    log_p = np.maximum(stats.norm.logsf(z), np.log(np.maximum(tail_share(scores, innocent), _TINY)))
+    significant = benjamini_hochberg(np.exp(log_p), MEMBER_FDR)
+    if significant.any():
+        significant &= z >= MEMBER_REACH * np.median(z[significant])
+    return significant, log_p, z
+
+
+def scattered_members(scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
+    """The same for planted samples that have in common only that they contradict their label.
+
+    Honest samples do so too, as often as in the classes that hide nothing.
+    """
+    share = np.maximum(tail_share(scores, innocent), 1 / (1 + len(innocent)))
+    return benjamini_hochberg(share, SCATTERED_FDR), np.log(share), scores - np.median(scores)
 
 
 def tail_share(scores: Floats, innocent: Floats) -> Floats:
@@ -199,17 +273,6 @@ def tail_share(scores: Floats, innocent: Floats) -> Floats:
     """
     above = len(innocent) - np.searchsorted(np.sort(innocent), scores, side="left")
     return np.asarray(above / max(1, len(innocent)))
-
-
-def benjamini_hochberg(p: Floats, level: float) -> Bools:
-    """Which hypotheses fall at a false discovery rate.
-
-    >>> benjamini_hochberg(np.array([0.001, 0.5, 0.02, 0.9]), 0.05)
-    array([ True, False,  True, False])
-    """
-    ascending = np.sort(p)
-    passed = np.flatnonzero(ascending <= level * np.arange(1, len(p) + 1) / max(1, len(p)))
-    return np.asarray(p <= ascending[passed[-1]]) if len(passed) else np.zeros(len(p), bool)
 
 
 def _strongest(opinions: Mapping[str, Opinion], place: int) -> tuple[str, float]:
@@ -232,6 +295,63 @@ def _restrained(chosen: Bools, severity: Floats, distance: Floats, class_name: s
     return chosen, f"{count} of {size} samples form a second population inside {class_name!r}"
 
 
+def _by_comparison(severity: Floats, trusted: Bools, fdr: float) -> tuple[Floats, Bools]:
+    """Conformal p-values and who falls at ``fdr``; the trusted themselves are not judged."""
+    p = conformal_p(severity, severity[trusted])
+    flagged = np.zeros(len(severity), bool)
+    flagged[~trusted] = benjamini_hochberg(p[~trusted], fdr)
+    return p, flagged
+
+
+def _left_to_self(planted: Bools, flagged: Bools) -> list[str]:
+    """What self-calibration sees and the guarantee does not allow to flag."""
+    missed = int((planted & ~flagged).sum())
+    if not missed:
+        return []
+    return [f"{missed} samples look planted, but not beyond what the trusted reference can tell: see their scores"]
+
+
+def _contaminated(evidence: Evidence, found: _Groups, trusted: Bools) -> list[str]:
+    """Classes in which the trusted samples take part in what looks planted."""
+    doubts = []
+    for label, members in by_class(evidence) if _labelled(evidence) else []:
+        ours, theirs = members[trusted[members]], members[~trusted[members]]
+        inside, beside = int(found.planted[ours].sum()), int(found.planted[theirs].sum())
+        if inside >= LEAST_GROUP and inside * len(theirs) >= CONTAMINATED * beside * len(ours):
+            name = evidence.class_names[label]
+            doubts.append(f"the trusted reference looks contaminated: {inside} of its {name!r} samples look planted")
+    return doubts
+
+
+def _findings(
+    evidence: Evidence, found: _Groups, planted: Bools, label: Bools, calibration: Calibration
+) -> list[ClassFinding]:
+    """One line for each class, about its suspects alone."""
+    findings = []
+    for place, (name, members) in enumerate(by_class(evidence) if _labelled(evidence) else []):
+        reason = found.reasons[place]
+        if calibration.trusted is not None:
+            members = members[~calibration.trusted[members]]
+            count = int(planted[members].sum())
+            reason = f"{count} of {len(members)} samples stand out from the trusted ones" if count else ""
+        count, wrong = int(planted[members].sum()), int(label[members].sum())
+        findings.append(ClassFinding(name, len(members), found.weights[place], count > 0, count, wrong, reason))
+    return findings
+
+
+def _labelled(evidence: Evidence) -> bool:
+    return bool((evidence.labels >= 0).any())
+
+
+def _inconclusive(classes: list[ClassFinding], calibration: Calibration) -> list[str]:
+    """Whether nothing could have been found, whatever was there."""
+    if calibration.trusted is not None or any(finding.size >= LEAST_CLASS for finding in classes):
+        return []
+    if classes:
+        return ["no class is large enough to be judged"]
+    return ["without labels scores only rank the samples: give labels, or a reference with --trusted"]
+
+
 def _unjudged(classes: list[ClassFinding], evidence: Evidence) -> list[str]:
     """Classes too small for any conclusion are named, not passed over."""
     small = [evidence.class_names[finding.label] for finding in classes if finding.size < LEAST_CLASS]
@@ -242,14 +362,15 @@ def _unjudged(classes: list[ClassFinding], evidence: Evidence) -> list[str]:
     return [f"{have} fewer than {LEAST_CLASS} samples and cannot be judged: {shown}"]
 
 
-def _capped(planted: Bools, severity: Floats, distance: Floats, calibration: Calibration) -> tuple[Bools, list[str]]:
-    """Never flag more than ``max_drop`` of the set; a note says so when more look planted."""
-    count, most = int(planted.sum()), int(calibration.max_drop * len(planted) + 1e-9)
+def _capped(chosen: Bools, found: _Groups, calibration: Calibration) -> tuple[Bools, list[str]]:
+    """Never flag more than ``max_drop`` of the set; a note says so when more would be."""
+    size = len(chosen) if calibration.trusted is None else int((~calibration.trusted).sum())
+    count, most = int(chosen.sum()), int(calibration.max_drop * size + 1e-9)
     if count <= most:
-        return planted, []
+        return chosen, []
     limit = f"--max-drop {calibration.max_drop}"
-    return _worst(planted, severity, distance, most), [
-        f"{count} samples look planted; only the {most} worst are flagged ({limit})"
+    return _worst(chosen, found.severity, found.distance, most), [
+        f"{count} samples look suspicious; only the {most} worst are flagged ({limit})"
     ]
 
 
@@ -260,16 +381,18 @@ def _worst(chosen: Bools, severity: Floats, distance: Floats, most: int) -> Bool
 
 
 def _reasons(
-    evidence: Evidence, opinions: Mapping[str, Opinion], deciding: list[str], planted: Bools
+    evidence: Evidence, opinions: Mapping[str, Opinion], found: _Groups, flagged: Bools
 ) -> list[tuple[str, ...]]:
-    """Why each flagged sample was flagged, the deciding detector first."""
+    """Why each flagged sample was flagged: who decided it first, then who ranks it high, at least the loudest."""
     reasons: list[tuple[str, ...]] = [()] * len(evidence)
-    for (_, members), first in zip(by_class(evidence), deciding, strict=True):
-        if not planted[members].any():
-            continue
-        notable = {name: rank_p(opinion.scores[members]) <= NOTABLE for name, opinion in opinions.items()}
+    odds = [name for name, opinion in opinions.items() if opinion.detector.label_odds]
+    for place, (_, members) in enumerate(by_class(evidence)):
+        ranks = {name: rank_p(opinion.scores[members]) for name, opinion in opinions.items() if flagged[members].any()}
         for position, row in enumerate(members):
-            if planted[row]:
-                others = [name for name, marks in notable.items() if marks[position] and name != first]
-                reasons[row] = tuple(opinions[name].detector.says for name in [first, *others])
+            if flagged[row]:
+                names = [found.deciding[place]] if found.planted[row] else []
+                names += [name for name in odds if opinions[name].scores[row] >= np.log(LABEL_ODDS)]
+                names += [name for name, rank in ranks.items() if rank[position] <= NOTABLE]
+                names = names or [min(ranks, key=lambda name: ranks[name][position])]
+                reasons[row] = tuple(opinions[name].detector.says for name in dict.fromkeys(names))
     return reasons

@@ -37,7 +37,7 @@ class Room:
 
 
 #: Small modules that know no other room, and that any room but nets and detectors may use.
-COMMON = ("sanitizer.errors", "sanitizer.progress", "sanitizer.writing")
+COMMON = ("sanitizer.errors", "sanitizer.progress", "sanitizer.store", "sanitizer.writing")
 #: Rooms on the way from a source to a verdict folder.
 FLOW = (
     *COMMON,
@@ -75,6 +75,7 @@ ROOMS = {
     "sanitizer.errors": Room(never=("sanitizer", "detectors", "numpy")),
     "sanitizer.progress": Room(never=("sanitizer", "detectors", "numpy")),
     "sanitizer.writing": Room(may=("sanitizer.errors",)),
+    "sanitizer.store": Room(may=("sanitizer.errors", "sanitizer.writing", "pyarrow")),
     "sanitizer.sources": Room(
         may=(*COMMON, "PIL", "pyarrow"),
         lazily=("datasets",),

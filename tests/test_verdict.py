@@ -168,7 +168,7 @@ def test_no_more_than_max_drop_of_the_set() -> None:
     assert found.suspicious.sum() == 6
     assert set(np.flatnonzero(found.suspicious)) == set(np.argsort(-SCORES)[:6])
     (note,) = found.notes
-    assert "12 samples look planted; only the 6 worst" in note
+    assert "12 samples look suspicious; only the 6 worst" in note
     assert "--max-drop 0.02" in note
 
 

@@ -71,6 +71,8 @@ def _balanced(rows: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]
 
 def _thumbnails(entries: Iterable[_Entry], rows: dict[str, int], census: Census, side: int) -> dict[_Entry, bytes]:
     """The pictures, encoded by us: nothing of the stored bytes gets into the report."""
+    if census.holds != "images":
+        return dict.fromkeys(entries, b"")
     by_size: dict[int, list[_Entry]] = defaultdict(list)
     native = census.native_side()
     for name, role in entries:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanitizer.nets import ConvNet, Recipe, autocast, build_net, enough_threads, train
+from sanitizer.nets import Checkpoint, ConvNet, Recipe, autocast, build_net, enough_threads, train
 
 #: For each budget: the largest side, the fewest epochs and the fewest training steps.
 BUDGETS = {"fast": (32, 5, 800), "standard": (64, 8, 1500), "thorough": (128, 12, 3000)}
@@ -69,12 +69,17 @@ def train_probe(
     *,
     device: torch.device,
     on_batch: Callable[[int], None] = lambda count: None,
+    resume: Checkpoint | None = None,
+    on_epoch: Callable[[Checkpoint], None] | None = None,
 ) -> Embedding:
     """Train the probe and read the evidence off it."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     net = build_net(classes, images, width=plan.width, stem_stride=plan.stem_stride, seed=plan.recipe.seed)
     with enough_threads(plan.recipe.batch_size * plan.side**2):
-        training = train(net, images, torch.from_numpy(labels), keys, plan.recipe, device=device, on_batch=on_batch)
+        training = train(
+            net, images, torch.from_numpy(labels), keys, plan.recipe,
+            device=device, on_batch=on_batch, resume=resume, on_epoch=on_epoch,
+        )  # fmt: skip
         feature, residual = embed(training.net, images, labels, device=device, on_batch=on_batch)
     model = {
         "kind": "probe", "version": VERSION, "digest": weights_digest(training.net), "side": plan.side,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,11 +98,38 @@ def view_digest_of(pixels: Pixels) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def open_source(uri: str, *, image_column: str | None = None, label_column: str | None = None) -> Source:
-    """The source that a user means by ``uri``: a folder of images, or Parquet (a file, a glob, a folder)."""
-    from sanitizer.sources.folder import FolderSource
-    from sanitizer.sources.parquet import ParquetSource
+def open_source(source: Any, *, image_column: str | None = None, label_column: str | None = None) -> Source:
+    """The source that a user means: a path in one of the layouts, or a dataset in memory.
 
+    Args:
+        source: A folder of images, Parquet (a file, a glob, a folder), a saved dataset, tar shards, ready-made
+            vectors (``.npz``, or Parquet with a vector column); or a ``datasets.Dataset`` or ``DatasetDict``.
+        image_column: The column that holds the images, or the vectors.
+        label_column: The column that holds the labels.
+    """
+    if not isinstance(source, str | Path):
+        from sanitizer.sources.huggingface import MemoryDatasetSource
+
+        return MemoryDatasetSource(source, image_column=image_column, label_column=label_column)
+    return _open_path(str(source), image_column, label_column)
+
+
+def _open_path(uri: str, column: str | None, label_column: str | None) -> Source:
+    from sanitizer.sources.folder import FolderSource
+    from sanitizer.sources.npz import NpzSource
+    from sanitizer.sources.parquet import ParquetSource
+    from sanitizer.sources.saved import SavedDatasetSource
+    from sanitizer.sources.vectors import ParquetVectorSource
+    from sanitizer.sources.webdataset import TarSource
+
+    if uri.lower().endswith(".npz"):
+        return NpzSource(uri, vector_column=column, label_column=label_column)
+    if TarSource.claims(uri):
+        return TarSource(uri, label_column=label_column)
+    if SavedDatasetSource.claims(uri):
+        return SavedDatasetSource(uri, image_column=column, label_column=label_column)
     if ParquetSource.claims(uri):
-        return ParquetSource(uri, image_column=image_column, label_column=label_column)
+        if ParquetVectorSource.claims(uri):
+            return ParquetVectorSource(uri, vector_column=column, label_column=label_column)
+        return ParquetSource(uri, image_column=column, label_column=label_column)
     return FolderSource(uri, label_column=label_column)

@@ -14,6 +14,8 @@ from sanitizer.errors import SourceError
 from sanitizer.progress import SILENT, Progress
 from sanitizer.sources.base import Found, Holds, Pixels, Sample, Source, Status, digest_of, view_digest_of
 from sanitizer.sources.decode import LIMITS, Limits, Refused, Unreadable, decode, fit
+from sanitizer.sources.facts import Fact, Facts
+from sanitizer.store import Store
 
 #: An image as pixels (h, w, 3), or a vector (d,).
 Decoded = NDArray[Any]
@@ -96,27 +98,33 @@ class Census:
 
 
 def take_census(
-    source: Source, *, limits: Limits = LIMITS, progress: Progress = SILENT, keep_bytes: int = 512 * 2**20
+    source: Source,
+    *,
+    limits: Limits = LIMITS,
+    progress: Progress = SILENT,
+    keep_bytes: int = 512 * 2**20,
+    store: Store | None = None,
 ) -> Census:
-    """Read, digest and decode everything in ``source`` once."""
+    """Read and digest everything in ``source`` once, and decode what the store does not know."""
     samples: list[Sample] = []
     others: list[Found] = []
     kept: dict[str, Decoded] | None = {}
     kept_bytes = 0
+    facts = Facts.of(store if source.holds == "images" else None, limits)
     with progress.stage("reading", None) as advance:
         for found in source.stream():
-            result = _examine(found, source.holds, limits)
+            result, decoded = _examine(found, source.holds, limits, facts)
             if isinstance(result, Found):
                 others.append(result)
             else:
-                sample, decoded = result
-                samples.append(sample)
-                kept_bytes += decoded.nbytes
-                if kept is not None and kept_bytes <= keep_bytes:
-                    kept[sample.id] = decoded
+                samples.append(result)
+                kept_bytes += 0 if decoded is None else decoded.nbytes
+                if kept is not None and decoded is not None and kept_bytes <= keep_bytes:
+                    kept[result.id] = decoded
                 else:
                     kept = None
             advance(1)
+    facts.keep()
     names = source.class_names
     samples.sort(key=lambda sample: (sample.digest, "" if sample.label is None else names[sample.label], sample.id))
     counts = Counter(other.status for other in others)
@@ -132,21 +140,33 @@ def take_census(
     )
 
 
-def _examine(found: Found, holds: Holds, limits: Limits) -> tuple[Sample, Decoded] | Found:
-    """The sample an item turns out to be, or the item with its final status."""
+def _examine(found: Found, holds: Holds, limits: Limits, facts: Facts) -> tuple[Sample | Found, Decoded | None]:
+    """The sample an item turns out to be, or the item with its final status; and its pixels, if it was decoded."""
     if found.content is None:
-        return found
-    try:
-        decoded = _decode(found.content, holds, limits)
-    except Unreadable as why:
-        return replace(found, content=None, status=Status.UNREADABLE, reason=str(why))
-    except Refused as why:
-        return replace(found, content=None, status=Status.REFUSED, reason=str(why))
+        return found, None
     digest = digest_of(found.content)
     if holds == "vectors":
-        return Sample(found.id, digest, digest, found.label, (len(decoded), 1)), decoded
-    height, width, _ = decoded.shape
-    return Sample(found.id, digest, view_digest_of(decoded), found.label, (width, height)), decoded
+        vector = _decode(found.content, holds, limits)
+        return Sample(found.id, digest, digest, found.label, (len(vector), 1)), vector
+    fact, pixels = facts.get(digest), None
+    if fact is None:
+        fact, pixels = _learn(found.content, limits)
+        if fact.status is not Status.REFUSED:  # "does not fit into memory" may be true only today
+            facts.learn(digest, fact)
+    if fact.status is not Status.SCANNED:
+        return replace(found, content=None, status=fact.status, reason=fact.reason), None
+    return Sample(found.id, digest, fact.view_digest, found.label, fact.size), pixels
+
+
+def _learn(content: bytes, limits: Limits) -> tuple[Fact, Pixels | None]:
+    try:
+        pixels = decode(content, limits)
+    except Unreadable as why:
+        return Fact(Status.UNREADABLE, str(why)), None
+    except Refused as why:
+        return Fact(Status.REFUSED, str(why)), None
+    height, width, _ = pixels.shape
+    return Fact(Status.SCANNED, "", view_digest_of(pixels), (width, height)), pixels
 
 
 def _decode(content: bytes, holds: Holds, limits: Limits) -> Decoded:

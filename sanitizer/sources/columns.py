@@ -66,21 +66,26 @@ def find_image_column(schema: pa.Schema, wanted: str | None, where: str) -> Imag
     """The wanted column, or the only one that can hold images."""
     structs = [field.name for field in schema if _is_struct_of_bytes(field.type)]
     binaries = [field.name for field in schema if _is_binary(field.type)]
-    _expect_column(schema, wanted, where)
+    expect_column(schema, wanted, where)
     candidates = structs or binaries if wanted is None else [name for name in structs + binaries if name == wanted]
     if len(candidates) != 1:
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
         came = f"{len(candidates)} of {wanted or 'that kind'}"
         raise SourceError(
             f"expected one column of encoded images (struct{{bytes, path}} or binary) in {where}, found {came} among "
-            f"{_one_line(found)}: name it with --image-column"
+            f"{one_line(found)}: name it with --image-column"
         )
     return ImageColumn(candidates[0], candidates[0] in structs)
 
 
+def may_hold_images(schema: pa.Schema) -> bool:
+    """Whether any column could be one of encoded images."""
+    return any(_is_struct_of_bytes(field.type) or _is_binary(field.type) for field in schema)
+
+
 def find_label_column(schema: pa.Schema, wanted: str | None, where: str) -> str | None:
     """The wanted column, or one that says it holds class labels, or one with a name that means it."""
-    _expect_column(schema, wanted, where)
+    expect_column(schema, wanted, where)
     names = set(schema.names)
     declared = [name for name, names_ in class_labels(schema).items() if name in names and names_]
     name = wanted or next((name for name in (*declared, *LABEL_COLUMNS) if name in names), None)
@@ -89,7 +94,7 @@ def find_label_column(schema: pa.Schema, wanted: str | None, where: str) -> str 
     kind = value_type(schema.field(name).type)
     if not (pa.types.is_integer(kind) or _is_text(kind)):
         raise SourceError(
-            f"expected whole numbers or text in the label column {name!r} of {where}, found {_one_line(str(kind))}: "
+            f"expected whole numbers or text in the label column {name!r} of {where}, found {one_line(str(kind))}: "
             "name another with --label-column"
         )
     return name
@@ -132,10 +137,11 @@ def value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _expect_column(schema: pa.Schema, wanted: str | None, where: str) -> None:
+def expect_column(schema: pa.Schema, wanted: str | None, where: str) -> None:
+    """Complain about a name that no column has, or that several have."""
     if wanted is not None and schema.names.count(wanted) != 1:
         raise SourceError(
-            f"expected a column {wanted!r} in {where}, found {_one_line(', '.join(schema.names))}: choose one of these"
+            f"expected a column {wanted!r} in {where}, found {one_line(', '.join(schema.names))}: choose one of these"
         )
 
 
@@ -157,5 +163,6 @@ def _is_struct_of_bytes(kind: pa.DataType) -> bool:
     )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text from outside, fit for an error message."""
     return " ".join(printable(text).split())[:500]
