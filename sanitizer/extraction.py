@@ -28,7 +28,7 @@ PROBE = "probe"
 #: Our own code that decides what a probe's spaces and a backbone's rows are.
 _PROBE_CODE = ("sanitizer.nets", "sanitizer.embed.probe", "sanitizer.sources.decode")
 _BACKBONE_CODE = (
-    *(f"sanitizer.embed.{name}" for name in ("backbone", "folding", "network", "cifar_resnet", "mobilenet")),
+    *(f"sanitizer.embed.{name}" for name in ("backbone", "folding", "inference", "network", "cifar_resnet", "mobilenet")),
     "sanitizer.sources.decode",
 )
 
@@ -58,6 +58,7 @@ class Extraction:
 
     def __call__(self, census: Census) -> Extracted:
         """The spaces of every sample: from the model, and from the reference beside it."""
+        self.expect(census)
         if census.holds == "vectors":
             return self._of_vectors(census)
         found = self._by_probe(census) if self.model == PROBE else self._by_backbone(census)
@@ -67,10 +68,27 @@ class Extraction:
         spaces = found.spaces | {"reference": self._frozen(census, beside)}
         return Extracted(spaces, found.model, beside.facts(), found.side)
 
+    def expect(self, census: Census) -> None:
+        """Refuse, before any work, a set that this model cannot look at."""
+        if census.holds == "vectors" and (self.model != PROBE or self.reference is not None):
+            raise UsageError("--model, --reference: expected neither for ready-made vectors, they are the features")
+        if census.holds == "images" and self.model == PROBE and not census.class_names:
+            raise SourceError(
+                "expected labels, which a probe learns; this set has none: sort it into class folders, name "
+                "--label-column, or name a frozen network with --model"
+            )
+
+    def rows_shelf(self, backbone: Backbone) -> Shelf | None:
+        """Where the store keeps what this frozen network saw."""
+        return self._shelf("rows", _BACKBONE_CODE, model=backbone.facts())
+
+    def probe_shelves(self, census: Census, plan: ProbePlan) -> tuple[Shelf | None, Shelf | None]:
+        """Where the store keeps this probe's finished run on this very set, and an interrupted one."""
+        key = {"plan": asdict(plan), "set": _identity(census), "classes": len(census.class_names)}
+        return self._shelf("probes", _PROBE_CODE, **key), self._shelf("checkpoints", _PROBE_CODE, **key)
+
     def _of_vectors(self, census: Census) -> Extracted:
         """Vectors are a frozen network's features already; who made them we cannot know."""
-        if self.model != PROBE or self.reference is not None:
-            raise UsageError("--model, --reference: expected neither for ready-made vectors, they are the features")
         vectors = census.vectors()
         model = {"kind": "vectors", "width": vectors.shape[1]}
         return Extracted(self._with_residual(vectors, census), model, None, None)
@@ -102,7 +120,7 @@ class Extraction:
         """Every image through a frozen network, except those that went through it before."""
         from sanitizer.embed.kept import kept_rows
 
-        shelf = self._shelf("rows", _BACKBONE_CODE, model=backbone.facts())
+        shelf = self.rows_shelf(backbone)
         digests = [sample.digest for sample in census.samples]
 
         def compute(rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
@@ -120,17 +138,11 @@ class Extraction:
         from sanitizer.embed.kept import kept_probe
         from sanitizer.embed.probe import plan_probe
 
-        if not census.class_names:
-            raise SourceError(
-                "expected labels, which a probe learns; this set has none: sort it into class folders, name "
-                "--label-column, or name a frozen network with --model"
-            )
         plan = plan_probe(len(census.samples), census.native_side(), budget=self.budget, seed=self.seed)
-        key = {"plan": asdict(plan), "set": _identity(census), "classes": len(census.class_names)}
-        shelf = self._shelf("probes", _PROBE_CODE, **key)
+        shelf, checkpoints = self.probe_shelves(census, plan)
         kept = kept_probe(shelf) if shelf else None
         if kept is None:
-            kept = self._train(census, plan, shelf, self._shelf("checkpoints", _PROBE_CODE, **key))
+            kept = self._train(census, plan, shelf, checkpoints)
         spaces, model = kept
         return Extracted(dict(spaces), json.loads(model), None, plan.side)
 

@@ -85,25 +85,33 @@ def scan(
 ) -> Verdict:
     """Scan a source (a path, or a dataset in memory) and, if ``out`` is given, write the verdict folder."""
     settings = settings or ScanSettings()
-    chosen = choose_detectors(settings.detectors)
-    store = Store.open(settings.store)
-    suspect, trusted = opened(source, settings)
-    pool = PooledSource(suspect, trusted) if trusted else suspect
-    if store:
-        refuse_inside(store.root, suspect.root)
+    chosen, store, pool = prepared(source, out, settings)
     if out is None:
         return _Scan(pool, chosen, settings, store, progress).verdict()
-    for one in (suspect, trusted):
-        refuse_inside(Path(out), one.root if one else None)
     with whole_folder(Path(out), replacing=OWN_FILES) as folder:
         scanning = _Scan(pool, chosen, settings, store, progress)
-        recall = Recall.of(store, scanning.census, _decisive(settings, chosen, suspect.uri))
+        recall = Recall.of(store, scanning.census, decisive(settings, chosen, pool.uri))
         verdict = recall.into(folder)
         if verdict is None:
             verdict = scanning.verdict()
             scanning.write(verdict, folder)
             recall.keep(verdict, folder)
     return verdict
+
+
+def prepared(
+    source: Any, out: str | Path | None, settings: ScanSettings
+) -> tuple[dict[str, Detector], Store | None, Source]:
+    """Everything a scan begins with; refuses what can be refused before anything is read."""
+    chosen = choose_detectors(settings.detectors)
+    store = Store.open(settings.store)
+    suspect, trusted = opened(source, settings)
+    pool = PooledSource(suspect, trusted) if trusted else suspect
+    if store:
+        refuse_inside(store.root, suspect.root)
+    for one in (suspect, trusted) if out is not None else ():
+        refuse_inside(Path(str(out)), one.root if one else None)
+    return chosen, store, pool
 
 
 def opened(source: Any, settings: ScanSettings) -> tuple[Source, Source | None]:
@@ -147,8 +155,8 @@ class _Scan:
         from sanitizer.verdict import Calibration, judge
 
         census = self.census
-        trusted = self._trusted(census)
-        self._expect_samples(census, trusted)
+        trusted = trusted_rows(census, self.source)
+        expect_samples(census, self.source)
         extracted, evidence = self._embed(census)
         opinions, not_run, failed = self._ask(evidence)
         with self._timed("judging"):
@@ -189,11 +197,6 @@ class _Scan:
             write_manifest(verdict, folder)
             write_report(folder)
 
-    def _trusted(self, census: Census) -> np.ndarray | None:
-        if not isinstance(self.source, PooledSource):
-            return None
-        return np.array([self.source.is_trusted(sample.id) for sample in census.samples], bool)
-
     def _reference_set(self, census: Census, trusted: np.ndarray | None) -> dict[str, str]:
         """The identity of the trusted set: its contents and labels, wherever it lies."""
         if trusted is None:
@@ -201,21 +204,6 @@ class _Scan:
         rows = [census.samples[row] for row in np.flatnonzero(trusted)]
         said = "".join(f"{sample.digest} {sample.label}\n" for sample in rows)
         return {"digest": hashlib.sha256(said.encode()).hexdigest()}
-
-    def _expect_samples(self, census: Census, trusted: np.ndarray | None) -> None:
-        scanned, labels = len(census.samples), np.unique(census.labels())
-        counts = ", ".join(f"{count} {status}" for status, count in census.counts.items() if count)
-        where = f"in {self.source.uri!r}, got"
-        if scanned < LEAST_SAMPLES:
-            raise SourceError(
-                f"expected at least {LEAST_SAMPLES} readable {census.holds} {where} {counts}: check the path"
-            )
-        if trusted is not None and (trusted.all() or not trusted.any()):
-            which = "suspect" if trusted.all() else "trusted"
-            raise SourceError(f"expected readable {census.holds} in both sources, the {which} one has none: check it")
-        if census.class_names and len(labels) < 2:
-            only = census.class_names[labels[0]]
-            raise SourceError(f"expected at least two classes {where} only {only!r}: a probe cannot learn from one")
 
     def _embed(self, census: Census) -> tuple[Extracted, Evidence]:
         from sanitizer.embed.device import resolve_device
@@ -264,7 +252,29 @@ class _Scan:
         self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
 
 
-def _decisive(settings: ScanSettings, detectors: Mapping[str, Detector], uri: str) -> dict[str, Any] | None:
+def trusted_rows(census: Census, source: Source) -> np.ndarray | None:
+    """Which samples are trusted; None where there is no trusted source."""
+    if not isinstance(source, PooledSource):
+        return None
+    return np.array([source.is_trusted(sample.id) for sample in census.samples], bool)
+
+
+def expect_samples(census: Census, source: Source) -> None:
+    """Refuse a set that is too small to conclude anything from."""
+    scanned, labels, trusted = len(census.samples), np.unique(census.labels()), trusted_rows(census, source)
+    counts = ", ".join(f"{count} {status}" for status, count in census.counts.items() if count)
+    where = f"in {source.uri!r}, got"
+    if scanned < LEAST_SAMPLES:
+        raise SourceError(f"expected at least {LEAST_SAMPLES} readable {census.holds} {where} {counts}: check the path")
+    if trusted is not None and (trusted.all() or not trusted.any()):
+        which = "suspect" if trusted.all() else "trusted"
+        raise SourceError(f"expected readable {census.holds} in both sources, the {which} one has none: check it")
+    if census.class_names and len(labels) < 2:
+        only = census.class_names[labels[0]]
+        raise SourceError(f"expected at least two classes {where} only {only!r}: a probe cannot learn from one")
+
+
+def decisive(settings: ScanSettings, detectors: Mapping[str, Detector], uri: str) -> dict[str, Any] | None:
     """Everything besides the data that decides a verdict; None if not everything can be named."""
     if any(registry.origin(registry.DETECTORS, name) != registry.DISTRIBUTION for name in detectors):
         return None  # a stranger's code may change without notice

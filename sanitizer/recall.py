@@ -32,6 +32,11 @@ class Recall:
         code = implementation("sanitizer", "detectors")
         return cls(store.shelf("verdicts", data=_identity(census), versions=versions, code=code, **decisive))
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a verdict to recall."""
+        return any(True for _ in self.shelf.tables()) if self.shelf else False
+
     def into(self, folder: Path) -> Verdict | None:
         """Put the remembered verdict folder into ``folder``; None if there is none."""
         for table in self.shelf.tables() if self.shelf else ():

@@ -1,9 +1,9 @@
 """Run the detection matrix and write it as JSON; finished cells are kept, so it can be stopped and resumed.
 
-    python -m benchmarks.detection --data FOLDER [--only cifar10] [--out benchmarks/results/detection.json]
+    python -m benchmarks.detection --data FOLDER [--weights FOLDER] [--only cifar10] [--store DIR]
 
-FOLDER holds the data sets as Parquet files (``cifar10/train.parquet`` and so on). What the scan is given in
-every cell: the images and their labels. No clean set, no rate, no truth.
+FOLDER holds the data sets as Parquet files (``cifar10/train.parquet`` and so on), the other one the checkpoints of
+frozen networks. What the scan is given in every cell is said in it: never a clean set, a rate, or the truth.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.detection.table import put_into, render
 
 GIVEN = "images and labels only: no clean set, no rate, no truth"
+FROZEN = "; and a frozen network that was trained elsewhere"
+#: The CIFAR network was trained on clean CIFAR-10 itself, which is more than a user would have.
+SEEN = " on the clean originals of these very images and labels"
 SEEDS = (0, 1, 2)
 #: Data set, its training file, and the poison rate at which it is attacked.
 SETS = {
@@ -31,7 +36,9 @@ SETS = {
     "tinyimagenet20a": ("tinyimagenet20a/train.parquet", 0.02),
     "clothing10_128px": ("clothing10_128px/train.parquet", 0.02),
 }
-ATTACKS = ("clean", "badnets", "blended")
+CIFAR, MOBILE = "cifar10_resnet56.safetensors", "mobilenetv2_100_224_imagenet.safetensors"
+#: Share of labels flipped at random, to any other class.
+FLIPPED = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,15 +49,34 @@ class Cell:
     attack: str
     rate: float
     seed: int
+    model: str = "probe"
+    reference: str | None = None
 
     @property
     def key(self) -> str:
         """Its name in the results."""
-        return f"{self.data}/{self.attack}@{self.rate}/{self.seed}"
+        networks = "" if self.model == "probe" else f" --model {self.model}"
+        networks += f" --reference {self.reference}" if self.reference else ""
+        return f"{self.data}/{self.attack}@{self.rate}/{self.seed}{networks}"
+
+    @property
+    def given(self) -> str:
+        """What the scan was given."""
+        networks = {self.model, self.reference} - {"probe", None}
+        return GIVEN + (FROZEN if networks else "") + (SEEN if CIFAR in networks else "")
+
+    @property
+    def planted(self) -> str:
+        """The kind of flag that counts: a flipped label is no planted sample."""
+        return "label" if self.attack == "flips" else "planted"
 
 
 def cells() -> list[Cell]:
     """The whole matrix, the most important first."""
+    return [*_by_probe(), *_by_frozen_networks()]
+
+
+def _by_probe() -> list[Cell]:
     return [
         Cell(data, attack, 0.0 if attack == "clean" else rate, seed)
         for attack in ("badnets", "clean", "blended")
@@ -59,54 +85,103 @@ def cells() -> list[Cell]:
     ]
 
 
-def measure(cell: Cell, data: Path) -> dict[str, Any]:
-    """Poison, scan, compare: in this process, whose peak memory is part of the result."""
-    from sanitizer import registry
-    from sanitizer.pipeline import ScanSettings, scan
-    from sanitizer.sources.base import open_source
+def _by_frozen_networks() -> list[Cell]:
+    networks = {"cifar10": CIFAR, "clothing10_128px": MOBILE, "gtsrb12": MOBILE, "tinyimagenet20a": MOBILE}
+    rates = {"badnets": {data: rate for data, (_, rate) in SETS.items()}, "flips": dict.fromkeys(SETS, FLIPPED)}
+    frozen = [
+        Cell(data, attack, rates.get(attack, {}).get(data, 0.0), seed, model=network)
+        for attack in ("flips", "badnets", "clean")
+        for data, network in networks.items()
+        for seed in SEEDS
+    ]
+    beside = [
+        Cell("cifar10", attack, rates.get(attack, {}).get("cifar10", 0.0), seed, reference=CIFAR)
+        for attack in ("badnets", "clean")
+        for seed in SEEDS
+    ]
+    return frozen + beside
 
-    source = data / SETS[cell.data][0]
+
+def measure(cell: Cell, data: Path, weights: Path, store: str) -> dict[str, Any]:
+    """Poison, scan, compare: in this process, whose peak memory is part of the result."""
+    from sanitizer.pipeline import ScanSettings, scan
+
     with tempfile.TemporaryDirectory() as scratch:
-        truth: dict[str, bool] = {}
-        if cell.attack != "clean":
-            attack = registry.attack(cell.attack)(rate=cell.rate, target=0, seed=cell.seed)
-            made = attack.poison(open_source(str(source)), Path(scratch) / "set")
-            source = next(made.data.iterdir())
-            truth = {row["id"]: row["is_poison"] for row in made.truth().to_pylist()}
-        verdict = scan(source, Path(scratch) / "verdict", ScanSettings(seed=cell.seed))
-    ids, flags = verdict.table["id"].to_pylist(), verdict.table["suspicious"].to_pylist()
-    poison = [flag for name, flag in zip(ids, flags, strict=True) if truth.get(name, False)]
-    clean = [flag for name, flag in zip(ids, flags, strict=True) if not truth.get(name, False)]
+        source, truth = poisoned(cell, data / SETS[cell.data][0], Path(scratch))
+        networks = {name: weights / name for name in (cell.model, cell.reference) if name}
+        settings = ScanSettings(
+            model=str(networks[cell.model]) if cell.model != "probe" else "probe",
+            reference=str(networks[cell.reference]) if cell.reference else None,
+            seed=cell.seed, store=store if len(networks) > 1 or cell.model != "probe" else "none",
+        )  # fmt: skip
+        verdict = scan(source, Path(scratch) / "verdict", settings)
+    ids, kinds = verdict.table["id"].to_pylist(), verdict.table["kind"].to_pylist()
+    poison = [kind == cell.planted for name, kind in zip(ids, kinds, strict=True) if truth.get(name, False)]
+    clean = [kind for name, kind in zip(ids, kinds, strict=True) if not truth.get(name, False)]
     timings = verdict.summary["timings"]
     return {
         **asdict(cell),
-        "given": GIVEN,
+        "given": cell.given,
         "samples": len(ids),
         "poisoned": len(poison),
         "found": verdict.poison_found,
         "recall": sum(poison) / len(poison) if poison else None,
-        "false_positive_rate": sum(clean) / len(clean),
+        "false_positive_rate": clean.count(cell.planted) / len(clean),
+        "clean_labels_doubted": clean.count("label") / len(clean),
         "strongest_classes": sorted((round(entry["score"], 3) for entry in verdict.summary["classes"]), reverse=True)[
             :3
         ],
         "seconds": timings,
-        "scan_over_probe": sum(timings.values()) / timings["training the probe"],
+        "scan_over_probe": sum(timings.values()) / timings.get("training the probe", float("nan")),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "verdict_digest": verdict.digest,
     }
+
+
+def poisoned(cell: Cell, source: Path, scratch: Path) -> tuple[Path, dict[str, bool]]:
+    """The set to scan, and which of its ids are poison: the scan sees only the first."""
+    from sanitizer import registry
+    from sanitizer.sources.base import open_source
+
+    if cell.attack == "clean":
+        return source, {}
+    if cell.attack == "flips":
+        return flipped(cell, source, scratch / "set")
+    attack = registry.attack(cell.attack)(rate=cell.rate, target=0, seed=cell.seed)
+    made = attack.poison(open_source(str(source)), scratch / "set")
+    return next(made.data.iterdir()), {row["id"]: row["is_poison"] for row in made.truth().to_pylist()}
+
+
+def flipped(cell: Cell, source: Path, destination: Path) -> tuple[Path, dict[str, bool]]:
+    """The set with a share of its labels changed to any other class; no image is touched."""
+    from sanitizer.sources.base import open_source
+
+    opened = open_source(str(source))
+    rng = np.random.default_rng(cell.seed)
+    classes = len(opened.class_names)
+    ids = [found.id for found in opened.stream()]
+    chosen = set(rng.choice(ids, round(cell.rate * len(ids)), replace=False).tolist())
+    steps = dict(zip(ids, rng.integers(1, classes, len(ids)).tolist(), strict=True))
+    new = opened.rewrite(
+        destination,
+        lambda found: (found.content, (found.label + steps[found.id] * (found.id in chosen)) % classes),
+    )
+    return next(destination.iterdir()), {new[name]: name in chosen for name in ids}
 
 
 def main() -> None:
     """Fill in what is missing, one process a cell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SANITIZER_DATA", "../shared/data")))
+    parser.add_argument("--weights", type=Path, default=Path(os.environ.get("SANITIZER_WEIGHTS", "../shared/weights")))
+    parser.add_argument("--store", default="none", help="where rows of frozen networks are kept between cells")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/detection.json"))
     parser.add_argument("--only", default="", help="run only cells whose name contains this")
     parser.add_argument("--readme", type=Path, help="only put the table of what was measured into this file")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.cell:
-        json.dump(measure(Cell(**json.loads(args.cell)), args.data), sys.stdout)
+        json.dump(measure(Cell(**json.loads(args.cell)), args.data, args.weights, args.store), sys.stdout)
         return
     if args.readme:
         put_into(args.readme, render(json.loads(args.out.read_text())["cells"]))
@@ -116,8 +191,10 @@ def main() -> None:
     for cell in cells():
         if cell.key in results["cells"] or args.only not in cell.key:
             continue
-        if not (args.data / SETS[cell.data][0]).exists():
-            print(f"{cell.key}: skipped, no {args.data / SETS[cell.data][0]}")
+        files = [args.data / SETS[cell.data][0]]
+        files += [args.weights / name for name in (cell.model, cell.reference) if name and name != "probe"]
+        if absent := [file for file in files if not file.exists()]:
+            print(f"{cell.key}: skipped, no {absent[0]}")
             continue
         command = [
             sys.executable,
@@ -125,6 +202,10 @@ def main() -> None:
             "benchmarks.detection",
             "--data",
             str(args.data),
+            "--weights",
+            str(args.weights),
+            "--store",
+            args.store,
             "--cell",
             json.dumps(asdict(cell)),
         ]

@@ -9,27 +9,40 @@ from typing import Any
 
 START, END = "<!-- detection: made by benchmarks/detection -->", "<!-- end -->"
 HEADER = """\
-| data set (samples) | poison | runs | poison flagged | clean flagged | answer "found" |
-|---|---|---|---|---|---|
+| data set (samples) | network | poison | runs | poison flagged | clean flagged | clean labels doubted | "found" |
+|---|---|---|---|---|---|---|---|
 """
 
 
 def render(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """One row for each data set and attack: the mean over seeds, and the worst."""
-    groups: dict[tuple[str, str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells.values():
-        groups[cell["data"], cell["attack"], cell["rate"]].append(cell)
+        groups[cell["data"], network(cell), cell["attack"], cell["rate"]].append(cell)
     return HEADER + "".join(row(*name, runs) for name, runs in sorted(groups.items()))
 
 
-def row(data: str, attack: str, rate: float, runs: list[Mapping[str, Any]]) -> str:
+def network(cell: Mapping[str, Any]) -> str:
+    """What looked at the images.
+
+    >>> network({"model": "probe", "reference": "a.safetensors"})
+    'probe, a'
+    """
+    names = [cell.get("model", "probe"), cell.get("reference")]
+    return ", ".join(name.removesuffix(".safetensors") for name in names if name)
+
+
+def row(data: str, network: str, attack: str, rate: float, runs: list[Mapping[str, Any]]) -> str:
     """What happened over the seeds."""
     poison = "none" if attack == "clean" else f"{attack}, {rate:.0%}"
+    doubted = spread([run.get("clean_labels_doubted", 0.0) for run in runs], worst=max, digits=2)
     found = sum(run["found"] for run in runs)
     clean = spread([run["false_positive_rate"] for run in runs], worst=max, digits=3)
     recall = "" if attack == "clean" else spread([run["recall"] for run in runs], worst=min, digits=1)
     size = f"{runs[0]['samples']:,}"
-    return f"| {data} ({size}) | {poison} | {len(runs)} | {recall} | {clean} | {found} of {len(runs)} |\n"
+    kind = [f"{data} ({size})", network, poison]
+    outcome = [recall, clean, doubted if network != "probe" else "", f"{found} of {len(runs)}"]
+    return "| " + " | ".join([*kind, str(len(runs)), *outcome]) + " |\n"
 
 
 def spread(shares: list[float], *, worst: Any, digits: int) -> str:
@@ -42,8 +55,11 @@ def spread(shares: list[float], *, worst: Any, digits: int) -> str:
     return f"{mean * 100:.{digits}f} % (worst {worst(shares) * 100:.{digits}f} %)"
 
 
-def put_into(readme: Path, table: str) -> None:
-    """Replace the table between the marks."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{START}\n\n{table}\n{END}{after}", encoding="utf-8")
+def put_into(readme: Path, table: str, benchmark: str = "detection") -> None:
+    """Replace the table between the marks of a benchmark."""
+    start = START.replace("detection", benchmark)
+    before, found, rest = readme.read_text(encoding="utf-8").partition(start)
+    _, ended, after = rest.partition(END)
+    if not (found and ended):
+        raise SystemExit(f"expected {start!r} and then {END!r} in {readme}, found none: put them where the table goes")
+    readme.write_text(f"{before}{start}\n\n{table}\n{END}{after}", encoding="utf-8")

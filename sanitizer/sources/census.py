@@ -17,6 +17,9 @@ from sanitizer.sources.decode import LIMITS, Limits, Refused, Unreadable, decode
 from sanitizer.sources.facts import Fact, Facts
 from sanitizer.store import Store
 
+#: Decoded images are kept while they fit into this much; beyond, they are decoded again when they are needed.
+KEEP_BYTES = 512 * 2**20
+
 #: An image as pixels (h, w, 3), or a vector (d,).
 Decoded = NDArray[Any]
 
@@ -102,7 +105,7 @@ def take_census(
     *,
     limits: Limits = LIMITS,
     progress: Progress = SILENT,
-    keep_bytes: int = 512 * 2**20,
+    keep_bytes: int = KEEP_BYTES,
     store: Store | None = None,
 ) -> Census:
     """Read and digest everything in ``source`` once, and decode what the store does not know."""
