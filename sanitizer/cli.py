@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sanitizer import __version__, registry
-from sanitizer.errors import SanitizerError
+from sanitizer.errors import SanitizerError, UsageError
 from sanitizer.terminal import bars, err, say
+
+if TYPE_CHECKING:
+    from sanitizer.pipeline import ScanSettings
 
 app = typer.Typer(
     help="Find the training samples that were planted to make a model misbehave, before you train on them.",
@@ -37,7 +40,9 @@ LabelColumn = Annotated[str | None, typer.Option(help="The column that holds the
 @app.command()
 def scan(
     source: Source,
-    to: Annotated[Path, typer.Option("--out", help="Where the verdict folder goes; outside the source.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the verdict folder goes; outside the source.")
+    ] = None,
     model: Annotated[
         str,
         typer.Option(
@@ -67,16 +72,25 @@ def scan(
             metavar="DIR|none", help="What was computed before is kept here; by default in your cache folder."
         ),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the scan will need (time, memory, disk) and do not start it.")
+    ] = False,
 ) -> None:
     """Scan a set for planted samples. Exit code 0: none found, 1: found, 2: error or incomplete."""
     from sanitizer.pipeline import ScanSettings
     from sanitizer.pipeline import scan as run
 
+    if to is None and not plan:
+        raise UsageError("--out: expected a folder for the verdict, got none: name one, or ask with --plan")
     settings = ScanSettings(
         model=model, reference=reference, detectors=_names(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
         image_column=image_column, label_column=label_column, device=device, seed=seed,
         budget=budget, store=store,  # type: ignore[arg-type]
     )  # fmt: skip
+    if plan:
+        _show_plan(source, settings, to)
+        return
+    assert to is not None
     with bars() as progress:
         verdict = run(source, to, settings, progress)
     _show(verdict, to)
@@ -245,6 +259,15 @@ def _listing(name: str, facts: dict[str, str]) -> None:
             say(f"  {key:<7}{value}")
 
 
+def _show_plan(source: str, settings: ScanSettings, to: Path | None) -> None:
+    from sanitizer.plan import plan_scan
+
+    with bars() as progress:
+        found = plan_scan(source, settings, to, progress)
+    for line in found.lines():
+        say(line)
+
+
 def _show(verdict: Any, folder: Path) -> None:
     """The answer, the counts, the classes that hide something, the worst samples, where to look next."""
     from sanitizer.record import REPORT
@@ -261,8 +284,12 @@ def _show(verdict: Any, folder: Path) -> None:
             say(f"  class {entry['name']}: {entry['reason']}")
     for line in (*verdict.incomplete, *verdict.summary["notes"]):
         say(f"  {line}", style="yellow")
+    left_out = [detector["name"] for detector in verdict.summary["detectors"]["not_run"]]
+    if left_out:
+        say(f"  not run: {', '.join(left_out)}; the report says why")
     for row in verdict.suspicious().slice(0, 3).to_pylist():
-        say(f"  {row['id']}  {row['reasons'][0]}")
+        doubt = "label in doubt: " if row["kind"] == "label" else ""
+        say(f"  {row['id']}  {doubt}{(row['reasons'] or ['no reason was kept'])[0]}")
     say(f"Report: {folder / REPORT}")
 
 

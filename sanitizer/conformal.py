@@ -42,7 +42,12 @@ def benjamini_hochberg(p: Floats, level: float) -> Bools:
 def smallest_visible(trusted: int, suspects: int, level: float) -> int:
     """How many planted samples it takes before any can be flagged: no p-value is below 1 / (trusted + 1).
 
+    More than there are suspects, where so few trusted samples can reveal nothing.
+
     >>> smallest_visible(999, 10_000, 0.1)
     100
     """
-    return math.ceil(suspects / ((trusted + 1) * level) - 1e-9)
+    smallest_p, suspects = 1 / (1 + trusted), max(1, suspects)
+    about = math.ceil(suspects * smallest_p / level)
+    near = np.arange(max(1, about - 1), about + 2)  # rounding decides here as it does in Benjamini-Hochberg
+    return int(near[smallest_p <= level * near / suspects][0])

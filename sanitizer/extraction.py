@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
+from sanitizer.record import version_of
 from sanitizer.sources.census import Census
 from sanitizer.store import Shelf, Store, implementation
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 PROBE = "probe"
 #: Our own code that decides what a probe's spaces and a backbone's rows are.
-_PROBE_CODE = ("sanitizer.nets", "sanitizer.embed.probe", "sanitizer.sources.decode")
+_PROBE_CODE = ("sanitizer.nets", "sanitizer.embed.probe", "sanitizer.sources.base", "sanitizer.sources.decode")
 _BACKBONE_CODE = (
-    *(f"sanitizer.embed.{name}" for name in ("backbone", "folding", "inference", "network", "cifar_resnet", "mobilenet")),
+    *(f"sanitizer.embed.{name}" for name in ("backbone", "folding", "inference", "network")),
+    *(f"sanitizer.embed.{name}" for name in ("cifar_resnet", "mobilenet", "timm_nets", "torchvision_nets")),
     "sanitizer.sources.decode",
 )
 
@@ -61,10 +62,10 @@ class Extraction:
         self.expect(census)
         if census.holds == "vectors":
             return self._of_vectors(census)
+        beside = None if self.reference is None else self._backbone(self.reference)  # first: it may not exist
         found = self._by_probe(census) if self.model == PROBE else self._by_backbone(census)
-        if self.reference is None:
+        if beside is None:
             return found
-        beside = self._backbone(self.reference)
         spaces = found.spaces | {"reference": self._frozen(census, beside)}
         return Extracted(spaces, found.model, beside.facts(), found.side)
 
@@ -174,7 +175,7 @@ class Extraction:
     def _shelf(self, kind: str, code: tuple[str, ...], **key: Any) -> Shelf | None:
         if self.store is None:
             return None
-        versions = {name: metadata.version(name) for name in ("torch", "pillow")}
+        versions = {name: version_of(name) for name in ("torch", "torchvision", "timm", "pillow")}
         return self.store.shelf(
             kind,
             **key,

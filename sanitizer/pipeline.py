@@ -90,7 +90,7 @@ def scan(
         return _Scan(pool, chosen, settings, store, progress).verdict()
     with whole_folder(Path(out), replacing=OWN_FILES) as folder:
         scanning = _Scan(pool, chosen, settings, store, progress)
-        recall = Recall.of(store, scanning.census, decisive(settings, chosen, pool.uri))
+        recall = Recall.of(store, scanning.census, decisive(settings, chosen, pool.uri) if store else None)
         verdict = recall.into(folder)
         if verdict is None:
             verdict = scanning.verdict()
@@ -104,13 +104,13 @@ def prepared(
 ) -> tuple[dict[str, Detector], Store | None, Source]:
     """Everything a scan begins with; refuses what can be refused before anything is read."""
     chosen = choose_detectors(settings.detectors)
-    store = Store.open(settings.store)
     suspect, trusted = opened(source, settings)
     pool = PooledSource(suspect, trusted) if trusted else suspect
-    if store:
-        refuse_inside(store.root, suspect.root)
+    store = Store.open(settings.store, outside=[one.root for one in (suspect, trusted) if one])
     for one in (suspect, trusted) if out is not None else ():
         refuse_inside(Path(str(out)), one.root if one else None)
+    if out is not None and store and Path(out).resolve() == store.root:
+        raise UsageError(f"expected two folders, {str(out)!r} is --out and the store: name another for one")
     return chosen, store, pool
 
 
@@ -278,7 +278,7 @@ def decisive(settings: ScanSettings, detectors: Mapping[str, Detector], uri: str
     """Everything besides the data that decides a verdict; None if not everything can be named."""
     if any(registry.origin(registry.DETECTORS, name) != registry.DISTRIBUTION for name in detectors):
         return None  # a stranger's code may change without notice
-    files = {name: _file_digest(name) for name in (settings.model, settings.reference) if name}
+    files = [_file_digest(name) for name in (settings.model, settings.reference) if name]
     return settings.asked() | {
         "device": settings.device, "files": files, "source": uri, "trusted": bool(settings.trusted),
         "detectors": {name: repr(detector) for name, detector in detectors.items()},
@@ -286,12 +286,16 @@ def decisive(settings: ScanSettings, detectors: Mapping[str, Detector], uri: str
 
 
 def _file_digest(name: str) -> str:
-    """The identity of a checkpoint that a user named as a file; networks fetched by name keep theirs."""
-    path = Path(name)
-    if not path.is_file():
+    """The identity of a checkpoint that a user named as a file, and of what may lie beside it to describe it;
+    networks fetched by name keep theirs."""
+    if not Path(name).is_file():
         return name
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digests = []
+    for path in (Path(name), Path(name).parent / "config.json"):
+        if path.is_file():
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(digests)
 
 
 def _file_name(model: str | None) -> str | None:

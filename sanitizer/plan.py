@@ -1,57 +1,33 @@
-"""The plan: what a scan will need, measured on small parts of it before any of it is done.
-
-The source is listed and digested in full, which is cheap and makes the counts exact. Everything dear is done to a
-little: a few images decoded, a few batches trained or embedded, detectors asked about made-up samples.
-"""
+"""The plan: what a scan will need, measured on small parts of it before any of it is done."""
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from detectors.base import Detector, Evidence, Graph, MissingEvidence, Neighbors
-from sanitizer.pipeline import ScanSettings, choose_detectors, expect_samples, opened, recall_of
+from detectors.base import Detector, Graph
+from sanitizer.pipeline import ScanSettings, decisive, expect_samples, prepared
 from sanitizer.progress import SILENT, Progress
-from sanitizer.sources.base import Found, Sample, Source, Status, digest_of, view_digest_of
-from sanitizer.sources.census import KEEP_BYTES, Census
-from sanitizer.sources.decode import LIMITS, Refused, Unreadable, decode, fit
-from sanitizer.sources.facts import Fact, Facts
-from sanitizer.sources.pooled import PooledSource
-from sanitizer.store import Store
-from sanitizer.writing import refuse_inside
+from sanitizer.recall import Recall
+from sanitizer.sources.decode import fit
+from sanitizer.store import Shelf, Store
+from sanitizer.survey import Survey, survey
 
 if TYPE_CHECKING:
-    import torch
-
-    from sanitizer.embed.backbone import Backbone
-    from sanitizer.embed.probe import ProbePlan
     from sanitizer.extraction import Extraction
 
-#: Images that are decoded to see how long that takes.
-SPECIMENS = 64
-#: Training steps that are taken: the first ones are slower than all that follow.
-WARM_UP, MEASURED = 2, 4
-#: Seconds after which a measurement is content with what it has.
-PATIENCE = 5.0
-#: A pass without gradients takes about this part of a training step.
-FORWARD = 1 / 3
-#: Rows of a fitted head, rows that ask and that are searched, rows of a class that detectors are asked about.
-HEAD_ROWS, ASKING_ROWS, SEARCHED_ROWS, CLASS_ROWS = 2000, 512, 8192, 512
-#: Wider spaces are measured at this width; what is done to them grows with its square.
-WIDTH = 512
-#: What a scanned sample adds to a verdict folder beside its scores, and to the store's facts; as measured.
-VERDICT_BYTES, FACT_BYTES = 360, 90
-#: A page without samples, and pictures of a usual number of suspects in gallery and page.
-REPORT_BYTES, PICTURE_BYTES = 30_000, 500_000
+#: What a sample adds to a verdict folder, beside 9 bytes a detector, and to the store's facts: as measured.
+VERDICT_BYTES, FACT_BYTES = 340, 90
+#: What a verdict folder holds besides: a page and a summary, and thumbnails of as many suspects as are shown.
+PAGE_BYTES, PICTURES_BYTES = 40_000, 400_000
+#: What a sample is in Python: its names, digests and places in lists.
+SAMPLE_BYTES = 3_000
+#: Memory of a process that has loaded what a scan loads, where the system does not say.
+LOADED_BYTES = 500 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +50,13 @@ class Plan:
 
     def lines(self) -> list[str]:
         """For people."""
-        lines = [
-            f"{self.samples:,} samples, {quantity(self.bytes)}; {self.known:,} of them known to the store, "
-            f"{self.computed:,} to be computed"
-        ]
+        new = "" if self.recalled else f", {self.computed:,} to go through a network"
+        lines = [f"{self.samples:,} samples, {quantity(self.bytes)}; {self.known:,} of them known to the store{new}"]
         if self.recalled:
             lines.append("Nothing will be computed: the store has the verdict of this very scan.")
-        width = max((len(name) for name, _ in self.stages), default=0)
-        lines += [f"{name:<{width}}  {duration(seconds):>11}" for name, seconds in self.stages]
+        stages = [(name, duration(seconds)) for name, seconds in self.stages]
+        left, right = (max(map(len, column)) for column in zip(*stages, strict=True))
+        lines += [f"{name:<{left}}  {text:>{right}}" for name, text in stages]
         needs = f"{quantity(self.memory_bytes)} of memory, {quantity(self.disk_bytes)} of disk"
         return [*lines, f"about {duration(self.seconds)}, {needs}"]
 
@@ -90,10 +65,10 @@ def duration(seconds: float) -> str:
     """A time for people, no more exact than an estimate is.
 
     >>> duration(0.2), duration(42.4), duration(158), duration(9000)
-    ('< 1 s', '42 s', '2 min 40 s', '2 h 30 min')
+    ('below 1 s', '42 s', '2 min 40 s', '2 h 30 min')
     """
     if seconds < 0.95:
-        return "< 1 s"
+        return "below 1 s"
     if seconds < 95:
         return f"{seconds:.0f} s"
     if seconds < 3570:
@@ -110,185 +85,223 @@ def quantity(count: float) -> str:
     ('512 bytes', '15.0 MB', '1.8 GB')
     """
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= 0.9995 * size:
-            return f"{count / size:.0f} {unit}" if count >= 99.5 * size else f"{count / size:.1f} {unit}"
+        if count >= size:
+            return f"{count / size:.1f} {unit}" if count < 99.5 * size else f"{count / size:,.0f} {unit}"
     return f"{count:.0f} bytes"
 
 
 def plan_scan(
-    source: Any, settings: ScanSettings | None = None, out: str | Path | None = None, progress: Progress = SILENT
+    source: Any,
+    settings: ScanSettings | None = None,
+    out: str | Path | None = None,
+    progress: Progress = SILENT,
 ) -> Plan:
     """What ``scan`` with the same arguments will need; refuses what it would refuse, and starts nothing."""
     settings = settings or ScanSettings()
-    detectors = choose_detectors(settings.detectors)
-    store = Store.open(settings.store)
-    suspect, trusted = opened(source, settings)
-    pool = PooledSource(suspect, trusted) if trusted else suspect
-    if store:
-        refuse_inside(store.root, suspect.root)
-    for one in (suspect, trusted) if out is not None else ():
-        refuse_inside(Path(str(out)), one.root if one else None)
+    detectors, store, pool = prepared(source, out, settings)
     found = survey(pool, store, progress)
+    making = _Making(found, settings, detectors, store)
+    if Recall.of(store, found.census, decisive(settings, detectors, pool.uri)).known:
+        return making.recalled()
     expect_samples(found.census, pool)
     with progress.stage("measuring", None):
-        return _Planning(found, settings, detectors, store).plan(suspect.uri)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """A source as far as it is known without decoding it: contents new to the store are taken for images like
-    those that were decoded."""
-
-    census: Census
-    bytes: int
-    known: int  # items whose content the store knows
-    new: int  # different contents that it does not
-    specimens: tuple[NDArray[np.uint8], ...]  # decoded
-    listing: float  # seconds to stream and digest everything
-    decoding: float  # seconds for one image
-
-    @property
-    def kept(self) -> bool:
-        """Whether decoded images stay in memory from the first reading on."""
-        return not self.known and self.decoded_bytes <= KEEP_BYTES
-
-    @property
-    def decoded_bytes(self) -> int:
-        """All samples, decoded."""
-        depth = 3 if self.census.holds == "images" else 4
-        return sum(depth * sample.size[0] * sample.size[1] for sample in self.census.samples)
-
-
-def survey(source: Source, store: Store | None = None, progress: Progress = SILENT) -> Survey:
-    """List and digest everything; decode the ``SPECIMENS`` new contents that come first by digest."""
-    items: list[tuple[Found, str, int]] = []  # without content, its digest, its length
-    others: list[Found] = []
-    chosen: list[tuple[int, str, bytes]] = []  # a heap, its top the last to be wanted
-    facts = Facts.of(store if source.holds == "images" else None, LIMITS)
-    seen: set[str] = set()
-    start = time.perf_counter()
-    with progress.stage("listing", None) as advance:
-        for found in source.stream():
-            advance(1)
-            if found.content is None:
-                others.append(found)
-                continue
-            digest = digest_of(found.content)
-            items.append((replace(found, content=None), digest, len(found.content)))
-            if facts.get(digest) is None and digest not in seen:
-                seen.add(digest)
-                heapq.heappush(chosen, (-int(digest, 16), digest, found.content))
-                if len(chosen) > SPECIMENS:
-                    heapq.heappop(chosen)
-    listing = time.perf_counter() - start
-    if source.holds == "vectors":
-        samples = [Sample(item.id, digest, digest, item.label, (size // 4, 1)) for item, digest, size in items]
-        return _surveyed(source, samples, others, known=0, new=0, specimens=(), listing=listing, decoding=0.0,
-                         size=sum(size for *_, size in items))  # fmt: skip
-    examined, specimens, decoding = _examined(chosen)
-    samples = []
-    guess = _usual(examined.values())
-    for item, digest, _ in items:
-        fact = facts.get(digest) or examined.get(digest) or guess
-        if fact.status is Status.SCANNED:
-            samples.append(Sample(item.id, digest, fact.view_digest, item.label, fact.size))
-        else:
-            others.append(replace(item, status=fact.status, reason=fact.reason))
-    known = sum(facts.get(digest) is not None for _, digest, _ in items)
-    new = len(seen) if store else len(items)  # without a store copies are decoded each
-    return _surveyed(source, samples, others, known=known, new=new, specimens=specimens, listing=listing,
-                     decoding=decoding, size=sum(size for *_, size in items))  # fmt: skip
-
-
-def _surveyed(source: Source, samples: list[Sample], others: list[Found], *, size: int, **rest: Any) -> Survey:
-    names = source.class_names
-    samples.sort(key=lambda sample: (sample.digest, "" if sample.label is None else names[sample.label], sample.id))
-    counts = Counter(other.status for other in others)
-    census = Census(
-        holds=source.holds, class_names=names, samples=tuple(samples), others=tuple(others),
-        counts={status: counts[status] for status in Status} | {Status.SCANNED: len(samples)},
-        _source=source, _limits=LIMITS, _kept=None,
-    )  # fmt: skip
-    return Survey(census=census, bytes=size, **rest)
-
-
-def _examined(chosen: Sequence[tuple[int, str, bytes]]) -> tuple[dict[str, Fact], tuple[NDArray[np.uint8], ...], float]:
-    """What the specimens turn out to be, their pixels, and the seconds that one of them took."""
-    facts: dict[str, Fact] = {}
-    images = []
-    start = time.perf_counter()
-    for _, digest, content in chosen:
-        try:
-            pixels = decode(content, LIMITS)
-        except (Unreadable, Refused) as why:
-            status = Status.UNREADABLE if isinstance(why, Unreadable) else Status.REFUSED
-            facts[digest] = Fact(status, str(why))
-            continue
-        height, width, _ = pixels.shape
-        facts[digest] = Fact(Status.SCANNED, "", view_digest_of(pixels), (width, height))
-        images.append(pixels)
-        if time.perf_counter() - start > PATIENCE:
-            break
-    return facts, tuple(images), (time.perf_counter() - start) / max(1, len(facts))
-
-
-def _usual(facts: Any) -> Fact:
-    """What a content is taken for that nobody has looked at: an image of the usual size, if there are any."""
-    sizes = np.array([fact.size for fact in facts if fact.status is Status.SCANNED])
-    if not len(sizes):
-        return next(iter(facts), Fact(Status.UNREADABLE))
-    width, height = np.median(sizes, axis=0)
-    return Fact(Status.SCANNED, "", "", (int(width), int(height)))
+        return making.plan()
 
 
 @dataclass
-class _Planning:
-    """One plan in the making: stages and bytes add up as it goes."""
+class _Making:
+    """One plan in the making: seconds and bytes add up as it goes."""
 
     found: Survey
     settings: ScanSettings
     detectors: Mapping[str, Detector]
     store: Store | None
+    starting: float = 0.0  # seconds until everything is imported and loaded
     stages: list[tuple[str, float]] = field(default_factory=list)
-    held: int = 0  # bytes of memory beside what is in use when everything is loaded and warm
-    disk: int = 0
+    widths: dict[str, int] = field(default_factory=dict)  # of every space
+    loaded: int = 0  # bytes in use when everything is imported and warm
+    held: int = 0  # bytes that are held beside that
+    kept: int = 0  # bytes that the store gains
     computed: int = 0
 
     @property
-    def _n(self) -> int:
+    def n(self) -> int:
         return len(self.found.census.samples)
 
-    def plan(self, uri: str) -> Plan:
-        census = self.found.census
-        extract = self._extraction()
-        recalled = recall_of(self.store, census, self.settings, self.detectors, uri)
-        if recalled:
-            self.stages.append(("reading", self.found.listing))
-            memory = _in_use()
+    @property
+    def classes(self) -> int:
+        return len(self.found.census.class_names)
+
+    def recalled(self) -> Plan:
+        """Everything is read and digested again, and the old folder comes out of the store."""
+        self.stages.append(("reading", self.found.listing))
+        return self._plan(recalled=True, memory=_in_use(), disk=self._folder())
+
+    def plan(self) -> Plan:
+        with self._starting():
+            extract = self._extraction()
+        self._reading()
+        if self.found.census.holds == "vectors":
+            self._vectors()
+        elif extract.model == "probe":
+            self._probe(extract)
         else:
-            self._reading()
-            width, spaces = self._spaces(extract)
-            memory = _in_use()
-            self._graphs(width, spaces, str(extract.device))
-            self._detectors(width, spaces)
-            memory += self.held + self._judging_bytes(width, spaces)
+            self._frozen(extract, extract.model, "feature")
+            self.widths["reference"] = self.widths["feature"]
+        if extract.reference is not None:
+            self._frozen(extract, extract.reference, "reference")
+        if extract.model != "probe" or self.found.census.holds == "vectors":
+            self._head(extract)
+        self.loaded = self.loaded or _in_use()
+        self._scoring(extract)
+        copies = 2 if self.store else 1  # the store keeps one of the folder
+        return self._plan(
+            recalled=False, memory=self.loaded + self.held + self._judging(), disk=copies * self._folder() + self.kept
+        )
+
+    def _plan(self, *, recalled: bool, memory: int, disk: int) -> Plan:
         return Plan(
-            samples=self._n, bytes=self.found.bytes, known=self._n if recalled else self.found.known,
-            computed=self.computed, recalled=recalled, stages=tuple(self.stages), memory_bytes=memory,
-            disk_bytes=self.disk + self._folder_bytes() * (1 if recalled or not self.store else 2),
+            samples=self.n, bytes=self.found.bytes, known=self.n if recalled else self.found.known,
+            computed=self.computed, recalled=recalled, stages=(("starting", self.starting), *self.stages),
+            memory_bytes=memory, disk_bytes=disk,
         )  # fmt: skip
 
     def _extraction(self) -> Extraction:
-        start = time.perf_counter()
+        import sanitizer.trials  # noqa: F401 - loads what a scan loads, so that the clock sees it
         from sanitizer.embed.device import resolve_device
-        from sanitizer.evidence import build_evidence  # noqa: F401 - loaded here because a scan loads it
         from sanitizer.extraction import Extraction
 
-        settings = self.settings
         extract = Extraction(
-            model=settings.model, reference=settings.reference, budget=settings.budget, seed=settings.seed,
-            device=resolve_device(settings.device), store=self.store,
+            model=self.settings.model, reference=self.settings.reference, budget=self.settings.budget,
+            seed=self.settings.seed, device=resolve_device(self.settings.device), store=self.store,
         )  # fmt: skip
         extract.expect(self.found.census)
-        self.stages.append(("starting", time.perf_counter() - start))
         return extract
+
+    def _reading(self) -> None:
+        self.stages.append(("reading", self.found.listing + self.found.new * self.found.decoding))
+        self.held += self.found.decoded_bytes if self.found.kept else 0
+        self.kept += FACT_BYTES * self.found.new
+
+    def _vectors(self) -> None:
+        self.widths |= dict.fromkeys(("feature", "reference"), self.found.census.samples[0].size[0])
+        self.held += 4 * self.n * self.widths["feature"]
+
+    def _probe(self, extract: Extraction) -> None:
+        """Nothing if the run is kept, what is left of it if it was interrupted."""
+        from sanitizer.embed.kept import kept_checkpoint, kept_probe
+        from sanitizer.embed.probe import plan_probe
+        from sanitizer.trials import training_seconds
+
+        plan = plan_probe(self.n, self.found.census.native_side(), budget=extract.budget, seed=extract.seed)
+        finished, interrupted = extract.probe_shelves(self.found.census, plan)
+        run = kept_probe(finished) if finished else None
+        state = kept_checkpoint(interrupted) if interrupted else None
+        epochs = plan.recipe.epochs
+        self.widths |= {"feature": 8 * plan.width, "residual": self.classes, "loss": epochs}
+        spaces = self.n * (2 * 8 * plan.width + 4 * self.classes + 4 * epochs)  # float16, float32, float32
+        self.held += spaces
+        if run is None:
+            self.computed = self.n
+            self.kept += spaces
+            self.held += 3 * self.n * plan.side**2  # the pixels that are trained on
+            self._decoding(self.n, plan.side)
+            seconds = training_seconds(self.n, self.classes, plan, extract.device, done=state.epochs if state else 0)
+            self.stages.append(("training the probe", seconds))
+
+    def _frozen(self, extract: Extraction, name: str, space: str) -> None:
+        """Only what the store does not have goes through a frozen network."""
+        from sanitizer.embed.backbone import open_backbone
+        from sanitizer.trials import embedding_seconds
+
+        with self._starting():
+            backbone = open_backbone(name, device=extract.device)
+        shelf = extract.rows_shelf(backbone)
+        missing = {sample.digest for sample in self.found.census.samples} - _embedded(shelf, backbone.width)
+        self.widths[space] = backbone.width
+        self.computed = max(self.computed, sum(sample.digest in missing for sample in self.found.census.samples))
+        self.held += 2 * self.n * backbone.width  # float16
+        self.kept += (2 * backbone.width + 32) * len(missing)
+        if missing:
+            self._decoding(len(missing), backbone.side)
+            self.stages.append((f"embedding with {backbone.name}", embedding_seconds(len(missing), backbone)))
+
+    def _decoding(self, images: int, side: int) -> None:
+        """Images as squares; decoded once more where the first reading did not keep them."""
+        specimens = self.found.specimens
+        start = time.perf_counter()
+        for pixels in specimens:
+            fit(pixels, side)
+        seconds = images * (time.perf_counter() - start) / max(1, len(specimens))
+        if not self.found.kept:
+            seconds += self.found.listing + images * self.found.decoding
+        self.stages.append(("decoding", seconds))
+
+    def _head(self, extract: Extraction) -> None:
+        from sanitizer.trials import head_seconds
+
+        if self.classes:
+            self.widths["residual"] = self.classes
+            self.held += 4 * self.n * self.classes
+            self.stages.append(
+                ("fitting the head", head_seconds(self.n, self.widths["feature"], self.classes, extract.device))
+            )
+
+    def _scoring(self, extract: Extraction) -> None:
+        """Graphs and detectors, tried on noise of the right shape."""
+        from sanitizer.trials import detector_seconds, search_seconds
+
+        sizes = self._sizes()
+        device, width = str(extract.device), self.widths["feature"]
+        searching = search_seconds(self._graphs(), sizes, width, max(1, self.classes), device)
+        self.stages.append(("searching neighbours", searching))
+        self.stages.append(("detectors", detector_seconds(self.detectors, sizes, self.widths, self.classes)))
+
+    def _sizes(self) -> list[int]:
+        """Of all classes; a set without labels is one class."""
+        counts: dict[int | None, int] = {}
+        for sample in self.found.census.samples:
+            counts[sample.label] = counts.get(sample.label, 0) + 1
+        return list(counts.values())
+
+    def _graphs(self) -> list[str]:
+        """The neighbour graphs that will be built."""
+        names = dict.fromkeys(
+            name for detector in self.detectors.values() if self.classes or not detector.uses_labels
+            for name in detector.neighbors
+        )  # fmt: skip
+        have = {*self.widths, "gradient"} if "residual" in self.widths else set(self.widths)
+        return [name for name in names if Graph.parse(name).space in have]
+
+    def _judging(self) -> int:
+        """Bytes that detectors and verdict need at their peak."""
+        copies = 4 * 8 * self.n * self.widths["feature"]  # float64: rows, residuals, whitened, a product on the way
+        graphs = len(self._graphs()) * 32 * (4 + 8) * self.n  # distances and indices of 32 neighbours
+        searched = 2 * 4 * max(self._sizes()) * self.widths["feature"]  # the rows of one class, centred and indexed
+        return copies + graphs + searched + SAMPLE_BYTES * self.n
+
+    def _folder(self) -> int:
+        return (VERDICT_BYTES + 9 * len(self.detectors)) * self.n + PAGE_BYTES + PICTURES_BYTES
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.starting += time.perf_counter() - start
+
+
+def _embedded(shelf: Shelf | None, width: int) -> set[str]:
+    """The contents whose rows the store has."""
+    tables = [table for table in (shelf.tables() if shelf else ()) if table["value"].type.list_size == width]
+    return {digest.hex() for table in tables for digest in table["digest"].to_pylist()}
+
+
+def _in_use() -> int:
+    """The most memory that this process has used so far: interpreter, packages, and a batch's activations."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return LOADED_BYTES

@@ -16,6 +16,9 @@ from sanitizer.sources.census import Census
 from sanitizer.store import Shelf, Store, implementation
 from sanitizer.writing import write_whole
 
+#: Beside those that a verdict names: what else can change a file of it.
+_ALSO_VERSIONED = ("scipy", "faiss-gpu", "faiss-gpu-cuvs", "jinja2")
+
 
 @dataclass(frozen=True)
 class Recall:
@@ -28,7 +31,8 @@ class Recall:
         """Where the verdict on this data lies; ``decisive`` is everything else that decides it."""
         if store is None or decisive is None:
             return cls(None)
-        versions = {name: version_of(name) for name in VERSIONED} | {"python": platform.python_version()}
+        versions = {name: version_of(name) for name in (*VERSIONED, *_ALSO_VERSIONED)}
+        versions["python"] = platform.python_version()
         code = implementation("sanitizer", "detectors")
         return cls(store.shelf("verdicts", data=_identity(census), versions=versions, code=code, **decisive))
 
@@ -41,7 +45,7 @@ class Recall:
         """Put the remembered verdict folder into ``folder``; None if there is none."""
         for table in self.shelf.tables() if self.shelf else ():
             for name, content in zip(table["name"].to_pylist(), table["content"].to_pylist(), strict=True):
-                write_whole(folder / name, content)
+                write_whole(folder / Path(name).name, content)
             try:
                 return replace(Verdict.read(folder), recalled=True)
             except VerdictError:  # of another version of ours: overwritten by the scan that follows

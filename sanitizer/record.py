@@ -80,9 +80,9 @@ class Verdict:
         return hasher.hexdigest()
 
     def suspicious(self) -> pa.Table:
-        """The rows that were flagged, most suspicious first."""
+        """The rows that were flagged: planted ones before labels in doubt, the most suspicious first."""
         flagged = self.table.filter(self.table["suspicious"])
-        return flagged.sort_by([("score", "descending"), ("id", "ascending")])
+        return flagged.sort_by([("kind", "descending"), ("score", "descending"), ("id", "ascending")])
 
     def write(self, folder: Path) -> None:
         """Put table and summary into a verdict folder."""

@@ -7,15 +7,16 @@ as planted. Elsewhere scores rank, and flag nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from detectors.base import Detector, Evidence, Floats, by_class
 from sanitizer.conformal import benjamini_hochberg, conformal_p, smallest_visible
+from sanitizer.membership import TINY, group_members, rank_p, scattered_members
 
 Bools = NDArray[np.bool_]
 
@@ -34,12 +35,11 @@ LEAST_CLASS = 10
 MOST_OF_CLASS = 0.5
 #: A group must have so many members to be called planted: fewer cannot be told from odd samples.
 LEAST_GROUP = 4
-#: Below this a p-value is no number any more.
-_TINY = 1e-300
 #: At such odds that another label fits better, a label is called wrong.
 LABEL_ODDS = 10.0
-#: The trusted are contaminated if their share of planted groups is at least this part of the suspects' share.
-CONTAMINATED = 0.1
+#: The trusted are contaminated if they take part in a planted group, sample for sample, this many times more than
+#: the honest may: at a false discovery rate of q, at most q times as often as the suspects.
+CONTAMINATED = 2.0
 #: Samples whose detector score is in the top this share of their class name that detector as a reason.
 NOTABLE = 0.01
 
@@ -73,11 +73,17 @@ class Calibration:
                 f"{self.max_drop:.0%} of the set and {MOST_OF_CLASS:.0%} of a class can be flagged."
             )
         suspects, fewest = int((~self.trusted).sum()), self._smallest_visible()
+        limit = f"fewer than {fewest:,} planted samples ({fewest / max(1, suspects):.2%})"
         return (
             f"Calibrated on {self.trusted.sum():,} trusted samples, which were treated like the suspects: if they are "
             f"clean and drawn alike, the chance of any flag on clean data is at most {self.fdr:.3g}. A reference of "
-            f"this size cannot reveal fewer than {fewest:,} planted samples ({fewest / max(1, suspects):.2%})."
+            f"this size cannot reveal {'anything' if self.blind else limit}."
         )
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing could be flagged, whatever the scores: there are too few trusted samples."""
+        return self.trusted is not None and self._smallest_visible() > int((~self.trusted).sum())
 
     def _smallest_visible(self) -> int:
         assert self.trusted is not None
@@ -124,6 +130,11 @@ class Opinion:
     scores: Floats  # (n,)
     class_scores: Floats | None  # one per occurring class
 
+    @property
+    def sees_scattered(self) -> bool:
+        """Whether all it can find are samples that form no group, but contradict their label."""
+        return self.detector.sees == ("mislabelled",)
+
     def class_evidence(self, place: int) -> float:
         """Evidence against a class, in units of the highest met on clean data; 0 if it does not decide."""
         if self.class_scores is None or self.detector.innocent is None:
@@ -138,7 +149,7 @@ class _Groups:
 
     planted: Bools
     severity: Floats
-    distance: Floats  # within the group that it was found in: settles who is worse where p-values tie
+    distance: Floats  # within the group that it was found in, or odds: settles who is worse where p-values tie
     deciding: list[str]  # for each class, the detector with the strongest evidence against it
     weights: list[float]
     reasons: list[str]
@@ -147,18 +158,20 @@ class _Groups:
 def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Calibration) -> Judgement:
     """Decide. The rate of poison is not known, not asked for, and not assumed."""
     found = _groups(evidence, opinions)
-    wrong = contradicted(evidence, opinions) & ~found.planted
+    odds = highest_odds(evidence, opinions)
+    wrong = contradicted(evidence, odds, found.planted)
+    found = replace(found, distance=np.where(wrong, odds, found.distance))
     doubts: list[str] = []
     if calibration.trusted is None:
         chosen, notes = _capped(found.planted | wrong, found, calibration)
         planted, label = chosen & found.planted, chosen & wrong
-        p_value = np.maximum(10.0**-found.severity, _TINY)
+        p_value = np.maximum(10.0**-found.severity, TINY)
     else:
         p_value, flagged = _by_comparison(found.severity, calibration.trusted, calibration.fdr)
-        flagged, notes = _capped(flagged, found, calibration)
-        label, planted = flagged & wrong, flagged & ~wrong
+        chosen, notes = _capped(flagged, found, calibration)
+        label, planted = chosen & wrong, chosen & ~wrong
         notes += _left_to_self(found.planted & ~calibration.trusted, flagged)
-        doubts = _contaminated(evidence, found, calibration.trusted)
+        doubts = _contaminated(evidence, opinions, found, calibration.trusted)
     return Judgement(
         suspicious=planted | label,
         kind=np.select([planted, label], ["planted", "label"], ""),
@@ -185,9 +198,8 @@ def _groups(evidence: Evidence, opinions: Mapping[str, Opinion]) -> _Groups:
     reasons = [""] * len(groups)
     for place, ((label, members), (name, weight)) in enumerate(zip(groups, strongest, strict=True)):
         if weight >= CLASS_MARGIN:
-            scores, detector = opinions[name].scores, opinions[name].detector
-            rule = scattered_members if detector.sees == ("mislabelled",) else group_members
-            chosen, log_p, distance[members] = rule(scores[members], scores[~suspect])
+            scores = opinions[name].scores
+            chosen, log_p, distance[members] = _members(opinions[name], scores[members], scores[~suspect])
             severity[members] = np.maximum(severity[members], -log_p / np.log(10))
             planted[members], reasons[place] = _restrained(
                 chosen, severity[members], distance[members], evidence.class_names[label]
@@ -195,15 +207,26 @@ def _groups(evidence: Evidence, opinions: Mapping[str, Opinion]) -> _Groups:
     return _Groups(planted, severity, distance, [s[0] for s in strongest], [s[1] for s in strongest], reasons)
 
 
-def contradicted(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Bools:
-    """Samples whose label is called wrong by some detector that gives odds."""
-    wrong = np.zeros(len(evidence), bool)
-    for opinion in opinions.values():
-        if opinion.detector.label_odds:
-            for _, members in by_class(evidence):
-                odds = opinion.scores[members]
-                most = int(MOST_OF_CLASS * len(members)) if len(members) >= LEAST_CLASS else 0
-                wrong[members] |= _worst(odds >= np.log(LABEL_ODDS), odds, odds, most)
+def _members(opinion: Opinion, scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
+    """Who of a class that an opinion suspects belongs to what is planted there; see ``membership``."""
+    if opinion.sees_scattered:
+        return scattered_members(scores, innocent, level=SCATTERED_FDR)
+    return group_members(scores, innocent, level=MEMBER_FDR, reach=MEMBER_REACH)
+
+
+def highest_odds(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
+    """The highest log odds that any detector gives another label of a sample; -inf where none gives odds."""
+    given = [opinion.scores for opinion in opinions.values() if opinion.detector.label_odds]
+    return np.asarray(np.max([np.full(len(evidence), -np.inf), *given], axis=0))
+
+
+def contradicted(evidence: Evidence, odds: Floats, planted: Bools) -> Bools:
+    """Samples whose label is called wrong; with the planted, at most half of a class."""
+    wrong = np.asarray((odds >= np.log(LABEL_ODDS)) & ~planted)
+    for _, members in by_class(evidence):
+        most = int(MOST_OF_CLASS * len(members)) if len(members) >= LEAST_CLASS else 0
+        room = max(0, most - int(planted[members].sum()))
+        wrong[members] = _worst(wrong[members], odds[members], odds[members], room)
     return wrong
 
 
@@ -218,61 +241,6 @@ def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
         for _, members in by_class(evidence):
             best[members] = np.minimum(best[members], rank_p(opinion.scores[members]))
     return np.minimum(1.0, best * max(1, len(opinions)))
-
-
-def rank_p(scores: Floats) -> Floats:
-    """The share of a class that scores at least as high.
-
-    >>> rank_p(np.array([3.0, 1.0, 2.0, 2.0]))
-    array([0.25, 1.  , 0.75, 0.75])
-    """
-    ascending = np.sort(scores)
-    return np.asarray((len(scores) - np.searchsorted(ascending, scores, side="left")) / len(scores))
-
-
-def deviations(scores: Floats) -> Floats:
-    """Scores of a class in standard deviations, if its lower half is clean and normal (median, lower-half spread)."""
-    centre = np.median(scores)
-    below = centre - scores[scores <= centre]
-    spread = 1.4826 * np.median(below)
-    if not spread > 1e-9 * np.abs(scores).max():
-        return np.asarray(stats.norm.isf(rank_p(scores)))
-    return np.asarray((scores - centre) / spread)
-
-
-def group_members(scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
-    """Who of a suspect class belongs to its planted group; log p-values; and distances from the class.
-
-    Members are significant, for the class and against all others, and lie with the group rather than on the way
-    to it: natural scores have longer tails than the normal law.
-    """
-    z = deviations(scores)
-    log_p = np.maximum(stats.norm.logsf(z), np.log(np.maximum(tail_share(scores, innocent), _TINY)))
-    significant = benjamini_hochberg(np.exp(log_p), MEMBER_FDR)
-    if significant.any():
-        significant &= z >= MEMBER_REACH * np.median(z[significant])
-    return significant, log_p, z
-
-
-def scattered_members(scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
-    """The same for planted samples that have in common only that they contradict their label.
-
-    Honest samples do so too, as often as in the classes that hide nothing.
-    """
-    share = np.maximum(tail_share(scores, innocent), 1 / (1 + len(innocent)))
-    return benjamini_hochberg(share, SCATTERED_FDR), np.log(share), scores - np.median(scores)
-
-
-def tail_share(scores: Floats, innocent: Floats) -> Floats:
-    """The share of the samples of all unsuspected classes that score at least as high.
-
-    A second null that can only object: where they never score so high, the class's own null decides.
-
-    >>> tail_share(np.array([0.5, 2.5, 9.0]), np.array([1.0, 2.0, 3.0, 4.0]))
-    array([1. , 0.5, 0. ])
-    """
-    above = len(innocent) - np.searchsorted(np.sort(innocent), scores, side="left")
-    return np.asarray(above / max(1, len(innocent)))
 
 
 def _strongest(opinions: Mapping[str, Opinion], place: int) -> tuple[str, float]:
@@ -311,13 +279,16 @@ def _left_to_self(planted: Bools, flagged: Bools) -> list[str]:
     return [f"{missed} samples look planted, but not beyond what the trusted reference can tell: see their scores"]
 
 
-def _contaminated(evidence: Evidence, found: _Groups, trusted: Bools) -> list[str]:
-    """Classes in which the trusted samples take part in what looks planted."""
+def _contaminated(evidence: Evidence, opinions: Mapping[str, Opinion], found: _Groups, trusted: Bools) -> list[str]:
+    """Classes in which the trusted samples take part in what looks planted, more than the honest may."""
     doubts = []
-    for label, members in by_class(evidence) if _labelled(evidence) else []:
+    for place, (label, members) in enumerate(by_class(evidence) if _labelled(evidence) else []):
         ours, theirs = members[trusted[members]], members[~trusted[members]]
         inside, beside = int(found.planted[ours].sum()), int(found.planted[theirs].sum())
-        if inside >= LEAST_GROUP and inside * len(theirs) >= CONTAMINATED * beside * len(ours):
+        if inside < LEAST_GROUP:
+            continue
+        honest = SCATTERED_FDR if opinions[found.deciding[place]].sees_scattered else MEMBER_FDR
+        if inside * len(theirs) >= CONTAMINATED * honest * beside * len(ours):
             name = evidence.class_names[label]
             doubts.append(f"the trusted reference looks contaminated: {inside} of its {name!r} samples look planted")
     return doubts
@@ -333,7 +304,8 @@ def _findings(
         if calibration.trusted is not None:
             members = members[~calibration.trusted[members]]
             count = int(planted[members].sum())
-            reason = f"{count} of {len(members)} samples stand out from the trusted ones" if count else ""
+            pooled = f"{reason} (trusted ones included)" if reason else ""
+            reason = f"{count} of {len(members)} samples stand out from the trusted ones" if count else pooled
         count, wrong = int(planted[members].sum()), int(label[members].sum())
         findings.append(ClassFinding(name, len(members), found.weights[place], count > 0, count, wrong, reason))
     return findings
@@ -345,6 +317,9 @@ def _labelled(evidence: Evidence) -> bool:
 
 def _inconclusive(classes: list[ClassFinding], calibration: Calibration) -> list[str]:
     """Whether nothing could have been found, whatever was there."""
+    if calibration.blind:
+        size, enough = calibration.facts()["size"], math.ceil(1 / calibration.fdr)
+        return [f"{size} trusted samples can reveal nothing at --fdr {calibration.fdr}: give at least {enough}"]
     if calibration.trusted is not None or any(finding.size >= LEAST_CLASS for finding in classes):
         return []
     if classes:
@@ -354,7 +329,7 @@ def _inconclusive(classes: list[ClassFinding], calibration: Calibration) -> list
 
 def _unjudged(classes: list[ClassFinding], evidence: Evidence) -> list[str]:
     """Classes too small for any conclusion are named, not passed over."""
-    small = [evidence.class_names[finding.label] for finding in classes if finding.size < LEAST_CLASS]
+    small = [evidence.class_names[one.label] for one in classes if one.size < LEAST_CLASS and not one.hidden]
     if not small:
         return []
     shown = ", ".join(map(repr, small[:5])) + (", ..." if len(small) > 5 else "")

@@ -61,6 +61,7 @@ EVERYTHING_OF_OURS = (
     "sanitizer.hooks",
     "sanitizer.nets",
     "sanitizer.pipeline",
+    "sanitizer.plan",
     "sanitizer.registry",
     "sanitizer.training",
 )
@@ -99,8 +100,10 @@ ROOMS = {
         may=("sanitizer.errors", "sanitizer.embed", "sanitizer.index", "detectors.base"),
         never=("sanitizer.verdict", "sanitizer.sources", "sanitizer.attacks"),
     ),
+    "sanitizer.conformal": Room(never=("sanitizer", "detectors", "torch")),
+    "sanitizer.membership": Room(may=("sanitizer.conformal", "scipy"), never=("sanitizer.sources", "detectors")),
     "sanitizer.verdict": Room(
-        may=("sanitizer.errors", "detectors.base", "scipy"),
+        may=("sanitizer.errors", "sanitizer.conformal", "sanitizer.membership", "detectors.base", "scipy"),
         never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "torch"),
     ),
     "sanitizer.record": Room(
@@ -114,8 +117,20 @@ ROOMS = {
         ),
         never=("sanitizer.embed", "detectors", "torch"),
     ),
+    "sanitizer.extraction": Room(
+        may=(*COMMON, "sanitizer.record", "sanitizer.sources.census"),
+        lazily=("sanitizer.embed", "sanitizer.nets", "torch"),
+        never=("sanitizer.index", "sanitizer.verdict", "sanitizer.attacks", "detectors"),
+    ),
+    "sanitizer.recall": Room(
+        may=(*COMMON, "sanitizer.record", "sanitizer.sources.census", "pyarrow"),
+        never=("torch", "detectors", "sanitizer.embed", "sanitizer.index", "sanitizer.verdict", "sanitizer.attacks"),
+    ),
     "sanitizer.pipeline": Room(
-        may=("sanitizer.conclusion", *FLOW, "sanitizer.engines", "sanitizer.registry", "detectors.base", "pyarrow"),
+        may=(
+            *FLOW, "sanitizer.conclusion", "sanitizer.extraction", "sanitizer.recall", "sanitizer.engines",
+            "sanitizer.registry", "detectors.base", "pyarrow",
+        ),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
     ),
     "sanitizer.engines": Room(
@@ -155,7 +170,24 @@ ROOMS = {
         may=("sanitizer", "sanitizer.errors", "sanitizer.registry", "sanitizer.terminal", "typer"),
         lazily=EVERYTHING_OF_OURS,
     ),
-    "sanitizer.conclusion": Room(may=("detectors.base", "sanitizer.sources", "sanitizer.verdict", "pyarrow")),
+    # What a scan will need: a source listed, parts of the work timed, and the sum of it.
+    "sanitizer.survey": Room(may=(*COMMON, "sanitizer.sources"), never=("sanitizer.pipeline", "sanitizer.embed")),
+    "sanitizer.trials": Room(
+        may=("sanitizer.evidence", "sanitizer.index", "detectors.base"),
+        lazily=("sanitizer.embed", "torch"),
+        never=("sanitizer.sources", "sanitizer.pipeline"),
+    ),
+    "sanitizer.plan": Room(
+        may=(
+            *COMMON, "sanitizer.pipeline", "sanitizer.recall", "sanitizer.sources", "sanitizer.survey",
+            "detectors.base",
+        ),
+        lazily=("sanitizer.embed", "sanitizer.extraction", "sanitizer.trials", "torch"),
+        never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.verdict"),
+    ),
+    "sanitizer.conclusion": Room(
+        may=("detectors.base", "sanitizer.record", "sanitizer.sources", "sanitizer.verdict", "pyarrow"),
+    ),
     "sanitizer.terminal": Room(may=("sanitizer.progress", "rich")),
     # A user like any other, except that it lives here: attacks come by name, out of the registry.
     "sanitizer.demo": Room(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,11 +115,15 @@ def test_nothing_asked_is_help(run: Run) -> None:
     ("words", "parts"),
     [
         (["scan", "/no/such/folder", "--out", "OUT"], ["'/no/such/folder' does not exist"]),
-        (["scan", "DATA"], ["--out"]),
+        (["scan", "DATA"], ["--out", "--plan"]),
+        (["scan", "DATA", "--plan"], ["expected at least 20 readable images", "6 scanned"]),
+        (["scan", "/no/such/folder", "--plan"], ["'/no/such/folder' does not exist"]),
+        (["scan", "DATA", "--out", "DATA/verdict", "--plan"], ["lies inside the source"]),
+        (["scan", "DATA", "--plan", "--fdr", "0.1"], ["--fdr", "--trusted"]),
+        (["scan", "DATA", "--plan", "--store", "DATA/store"], ["lies inside the source"]),
         (["scan", "DATA", "--out", "OUT", "--detectors", "lof,nonesuch"], ["'nonesuch'", "spectral"]),
         (["scan", "DATA", "--out", "OUT", "--detectors", " , "], ["--detectors", "lof"]),
         (["scan", "DATA", "--out", "OUT", "--budget", "lavish"], ["--budget", "'lavish'", "standard"]),
-        (["scan", "DATA", "--out", "OUT", "--model", "resnet"], ["--model", "'resnet'", "probe"]),
         (["scan", "DATA", "--out", "OUT", "--seed", "-1"], ["--seed", "-1"]),
         (["scan", "DATA", "--out", "OUT", "--seed", "nan"], ["--seed"]),
         (["scan", "DATA", "--out", "OUT", "--seed", "9999999999"], ["--seed", "9999999999"]),
@@ -153,12 +158,27 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run: Run, pictures: Path, word
     assert len(list(pictures.rglob("*"))) == 8
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:", "cuda:²"])
-def test_a_device_that_is_none_is_one_line(run: Run, tmp_path: Path, device: str) -> None:
-    """Found out once the set was read, and still nothing is left behind."""
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["scan", "plan"])
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("--device", "gpu", "--device"),
+        ("--device", "cuda:99", "--device"),
+        ("--device", "cpu:", "--device"),
+        ("--device", "cuda:²", "--device"),
+        ("--model", "resnet", "torchvision:NAME"),
+        ("--model", "net.pt", "safetensors"),
+        ("--reference", "nowhere.safetensors", "nothing there"),
+        ("--trusted", "/no/such/folder", "does not exist"),
+    ],
+)
+def test_what_is_found_out_on_the_way_is_one_line(
+    run: Run, tmp_path: Path, flag: str, value: str, expected: str, plan: list[str]
+) -> None:
+    """Once the set was read, and still nothing is left behind."""
     write_some(tmp_path / "data")
-    answer = run("scan", tmp_path / "data", "--out", tmp_path / "out", "--device", device)
-    assert_one_line(answer, "--device", repr(device))
+    answer = run("scan", tmp_path / "data", "--out", tmp_path / "out", "--budget", "fast", flag, value, *plan)
+    assert_one_line(answer, expected, value)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -188,6 +208,8 @@ def verdict(*, planted: bool = False, incomplete: tuple[str, ...] = (), refused:
             "answer": {"poison_found": planted, "sentence": "An answer."},
             "counts": {"scanned": 1234, "unreadable": 0, "refused": refused, "ignored": 0},
             "classes": [{"name": class_name, "reason": "two groups"}],
+            "calibration": {"kind": "self", "says": "Self-calibrated."},
+            "detectors": {"run": [], "not_run": []},
             "incomplete": list(incomplete),
             "notes": [],
         },
@@ -241,15 +263,67 @@ def test_the_exit_code_of_a_scan(run: Run, scanning: Any, result: Verdict | Base
 
 
 def test_flags_become_settings(run: Run, scanning: Any) -> None:
-    """One to one."""
+    """One to one, every one of them."""
     asked = scanning(verdict())
     run("scan", "data", "--out", "there", "--detectors", "lof, dao", "--max-drop", "0.1", "--image-column", "i",
-        "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast")  # fmt: skip
+        "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast", "--model", "timm:vit",
+        "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none")  # fmt: skip
     source, out, settings, _ = asked
     assert (source, out) == ("data", Path("there"))
-    assert settings == pipeline.ScanSettings(
-        detectors=("lof", "dao"), max_drop=0.1, image_column="i", label_column="l", device="cpu", seed=7, budget="fast"
-    )
+    assert settings == SETTINGS
+    untouched = pipeline.ScanSettings()
+    assert not [name for name, value in asdict(settings).items() if value == getattr(untouched, name)]
+
+
+SETTINGS = pipeline.ScanSettings(
+    model="timm:vit", reference="net.safetensors", detectors=("lof", "dao"), trusted="clean", fdr=0.01, max_drop=0.1,
+    image_column="i", label_column="l", device="cpu", seed=7, budget="fast", store="none",
+)  # fmt: skip
+
+
+def test_a_plan_is_asked_for_with_the_same_settings(run: Run, monkeypatch: pytest.MonkeyPatch, scanning: Any) -> None:
+    """``--plan`` prints what will be needed with exit code 0; nothing is scanned, and no folder has to be named."""
+    from sanitizer import plan
+
+    asked: list[Any] = []
+    made = plan.Plan(
+        samples=50_000, bytes=15_000_000, known=0, computed=50_000, recalled=False,
+        stages=(("training the probe", 130.0),), memory_bytes=1_800_000_000, disk_bytes=95_000_000,
+    )  # fmt: skip
+    monkeypatch.setattr(plan, "plan_scan", lambda *given: asked.append(given) or made)
+    scanned = scanning(verdict())
+    answer = run("scan", "data", "--plan", "--detectors", "lof, dao", "--max-drop", "0.1", "--image-column", "i",
+        "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast", "--model", "timm:vit",
+        "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none")  # fmt: skip
+    assert (answer.code, answer.err, scanned) == (0, "", [])
+    assert asked[0][:3] == ("data", SETTINGS, None)
+    assert answer.out.splitlines()[0].startswith("50,000 samples, 15.0 MB; 0 of them known to the store")
+    assert answer.out.splitlines()[-1] == "about 2 min 10 s, 1.8 GB of memory, 95.0 MB of disk"
+
+
+def test_planted_samples_are_named_before_labels_in_doubt(run: Run, scanning: Any) -> None:
+    """Three are named, and each label in doubt is called one, however high it scores."""
+    made = verdict(planted=True)
+    rows = [row(f"d{n}", kind="label", score=99.0, reasons=[]) for n in range(5)] + [row("p1"), row("p2", score=1.0)]
+    scanning(Verdict(pa.Table.from_pylist(rows), made.summary))
+    lines = run("scan", "data", "--out", "verdict").out.splitlines()
+    assert lines[-4:-1] == [
+        "  p1  It stands apart.", "  p2  It stands apart.", "  d0  label in doubt: no reason was kept",
+    ]  # fmt: skip
+
+
+def test_what_was_compared_with_and_not_run_is_said(run: Run, scanning: Any) -> None:
+    """A trusted calibration in its own words; detectors by name."""
+    made = verdict()
+    parts = {
+        "calibration": {"kind": "trusted", "says": "Calibrated on 9 trusted samples."},
+        "detectors": {"run": [], "not_run": [{"name": "spectral", "reason": "no labels"}]},
+        "classes": [],
+    }
+    scanning(Verdict(made.table, {**made.summary, **parts}))
+    lines = run("scan", "data", "--out", "verdict").out.splitlines()
+    assert "Calibrated on 9 trusted samples." in lines
+    assert "  not run: spectral; the report says why" in lines
 
 
 HOSTILE = [

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanitizer.nets import Recipe, Training, _augment, _even_batches, build_net, content_noise, train
+from sanitizer.nets import Checkpoint, Recipe, Training, _augment, _even_batches, build_net, content_noise, train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=16, peak_rate=0.05, max_shift=1, flip=True)
@@ -189,3 +190,73 @@ def test_every_shift_and_flip_is_drawn() -> None:
     kinds = {tuple(moved.flatten().tolist()) for moved in _augment(many, draws, Recipe(max_shift=1, flip=True))}
     assert len(kinds) == 3 * 3 * 2
     assert torch.equal(_augment(many, draws, Recipe(max_shift=0, flip=False)), many)
+
+
+# Resuming
+
+LONG = replace(RECIPE, epochs=5)
+
+
+def kept(checkpoint: Checkpoint) -> Checkpoint:
+    """As it comes back from a file."""
+    tensors = safetensors.torch.load(safetensors.torch.save(checkpoint.tensors))
+    return Checkpoint(checkpoint.epochs, tensors)
+
+
+@pytest.fixture(scope="module", params=[(40, 8, 1), (23, 9, 2)], ids=["even", "odd"])
+def uninterrupted(request: pytest.FixtureRequest) -> tuple[tuple[int, int, int], Training, list[Checkpoint]]:
+    """A run to the end, and what it kept after every epoch but the last."""
+    n, side, stride = request.param
+    states: list[Checkpoint] = []
+    pixels, labels, keys = toy(n, side=side)
+    net = build_net(2, pixels, width=4, stem_stride=stride, seed=0)
+    training = train(net, pixels, labels, keys, LONG, device=CPU, on_epoch=lambda state: states.append(kept(state)))
+    return request.param, training, states
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+def test_a_resumed_run_ends_as_if_nothing_had_happened(
+    uninterrupted: tuple[tuple[int, int, int], Training, list[Checkpoint]], epochs: int
+) -> None:
+    """Bit for bit, after any epoch, in a network that was made anew; and it keeps the same states on its way."""
+    (n, side, stride), whole, states = uninterrupted
+    assert [state.epochs for state in states] == [1, 2, 3, 4]
+    pixels, labels, keys = toy(n, side=side)
+    net = build_net(2, pixels, width=4, stem_stride=stride, seed=99)
+    seen: list[int] = []
+    later: list[Checkpoint] = []
+    resumed = train(
+        net, pixels, labels, keys, LONG,
+        device=CPU, on_batch=seen.append, resume=states[epochs - 1], on_epoch=later.append,
+    )  # fmt: skip
+    assert same(resumed, whole)
+    assert sum(seen) == n * LONG.epochs
+    assert seen[0] == n * epochs
+    assert [state.epochs for state in later] == [1, 2, 3, 4][epochs:]
+    for one, other in zip(later, states[epochs:], strict=True):
+        assert one.tensors.keys() == other.tensors.keys()
+        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+
+
+def test_keeping_states_changes_nothing() -> None:
+    """A run that is watched ends like one that is not; what was kept does not change with the run."""
+    pixels, labels, keys = toy(40)
+    states: list[Checkpoint] = []
+    copies: list[dict[str, torch.Tensor]] = []
+
+    def keep(state: Checkpoint) -> None:
+        states.append(state)
+        copies.append({name: value.clone() for name, value in state.tensors.items()})
+
+    net = build_net(2, pixels, width=4, stem_stride=1, seed=0)
+    assert same(train(net, pixels, labels, keys, LONG, device=CPU, on_epoch=keep), trained(*toy(40), LONG))
+    for state, copy in zip(states, copies, strict=True):
+        assert all(torch.equal(value, copy[name]) for name, value in state.tensors.items())
+
+
+def test_a_single_epoch_keeps_nothing() -> None:
+    """There is no between."""
+    pixels, labels, keys = toy(20)
+    net = build_net(2, pixels, width=4, stem_stride=1, seed=0)
+    one = replace(RECIPE, epochs=1)
+    train(net, pixels, labels, keys, one, device=CPU, on_epoch=lambda state: pytest.fail("it kept something"))

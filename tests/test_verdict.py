@@ -8,30 +8,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from detectors.base import Detector, Evidence, Floats
 from sanitizer.verdict import (
     CLASS_MARGIN,
+    LABEL_ODDS,
     LEAST_CLASS,
     LEAST_GROUP,
     MOST_OF_CLASS,
+    SCATTERED_FDR,
     Calibration,
     Judgement,
     Opinion,
     _restrained,
-    benjamini_hochberg,
-    deviations,
     fused_ranks,
     judge,
-    rank_p,
 )
-
-
-def upper_tail(scores: Floats) -> Floats:
-    """The p-values that follow from deviations."""
-    return np.asarray(stats.norm.sf(deviations(scores)))
 
 
 class Deciding(Detector):
@@ -43,6 +36,22 @@ class Deciding(Detector):
 
     def _score(self, evidence: Evidence) -> Floats:
         return np.zeros(len(evidence))
+
+
+class Scattering(Deciding):
+    """One that finds planted samples which have in common only that they contradict their label."""
+
+    sees = ("mislabelled",)
+    says = "It looks like another class."
+
+
+class Doubting(Deciding):
+    """One that gives odds that a label is wrong."""
+
+    sees = ("mislabelled",)
+    says = "Its label looks wrong."
+    innocent = None
+    label_odds = True
 
 
 class Watching(Deciding):
@@ -59,9 +68,15 @@ def evidence_over(labels: Sequence[int] | np.ndarray) -> Evidence:
     return Evidence(labels, names, np.arange(len(labels), dtype=np.uint64))
 
 
-def opinion(scores: Floats, class_scores: Sequence[float] | None = None, *, decides: bool = True) -> Opinion:
+def opinion(
+    scores: Floats,
+    class_scores: Sequence[float] | None = None,
+    *,
+    decides: bool = True,
+    detector: Detector | None = None,
+) -> Opinion:
     """What a detector made up."""
-    detector = Deciding() if decides else Watching()
+    detector = detector or (Deciding() if decides else Watching())
     return Opinion(detector, np.asarray(scores, float), None if class_scores is None else np.array(class_scores, float))
 
 
@@ -258,82 +273,6 @@ def test_bonferroni_pays_for_every_detector() -> None:
         assert (fused <= level).mean() <= level + 1e-9
 
 
-NUMBERS = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e3, 1e3, width=32))
-
-
-@pytest.mark.parametrize("tail", [rank_p, upper_tail])
-@given(NUMBERS)
-def test_a_higher_score_never_has_a_higher_p(tail, scores: Floats) -> None:  # type: ignore[no-untyped-def]
-    """p-values lie in [0, 1], fall with the score, and are equal for equal scores."""
-    p = tail(scores)
-    order = np.argsort(scores, kind="stable")
-    assert ((p >= 0) & (p <= 1)).all()
-    assert (np.diff(p[order]) <= 0).all()
-    assert (np.diff(p[order])[np.diff(scores[order]) == 0] == 0).all()
-
-
-@pytest.mark.parametrize("tail", [rank_p, upper_tail])
-@given(NUMBERS, st.randoms())
-def test_p_values_move_with_their_samples(tail, scores: Floats, random) -> None:  # type: ignore[no-untyped-def]
-    """Listing the samples in another order permutes the p-values and changes none."""
-    order = np.array(random.sample(range(len(scores)), len(scores)))
-    np.testing.assert_allclose(tail(scores[order]), tail(scores)[order], rtol=1e-9)
-
-
-@given(NUMBERS)
-def test_the_smallest_rank_p_is_one_in_n(scores: Floats) -> None:
-    """A rank can be no more surprising than there are samples."""
-    p = rank_p(scores)
-    assert p.min() >= 1 / len(scores)
-    assert p.max() == 1
-
-
-@given(NUMBERS, st.floats(0.01, 100), st.floats(-100, 100))
-def test_units_do_not_matter(scores: Floats, scale: float, shift: float) -> None:
-    """Ranks are the same in any units; the tail's p-values too, for scores that can be told apart."""
-    scores = np.round(scores)
-    np.testing.assert_array_equal(rank_p(np.round(scores) * 2 + 7), rank_p(scores))
-    if np.median(np.median(scores) - scores[scores <= np.median(scores)]) > 0:
-        np.testing.assert_allclose(upper_tail(scores * scale + shift), upper_tail(scores), rtol=1e-4, atol=1e-9)
-
-
-def test_the_tail_of_a_normal_class_is_what_it_says() -> None:
-    """On clean normal scores the p-values are uniform, and half of them being poison does not move the lower half."""
-    clean = np.random.default_rng(7).normal(5, 3, 20_000)
-    for level in (0.01, 0.1, 0.5):
-        assert (upper_tail(clean) <= level).mean() == pytest.approx(level, rel=0.15)
-    with_poison = np.concatenate([clean, np.full(2000, 100.0)])
-    assert upper_tail(with_poison)[:20_000][clean > 12].min() > 1e-5
-
-
-P_VALUES = arrays(np.float64, st.integers(0, 30), elements=st.floats(0, 1))
-
-
-@given(P_VALUES, st.floats(0, 1), st.floats(0, 1))
-def test_a_laxer_level_never_flags_fewer(p: Floats, one: float, other: float) -> None:
-    """Whoever falls at a strict level falls at a lax one."""
-    strict, lax = (benjamini_hochberg(p, level) for level in sorted((one, other)))
-    assert (lax | ~strict).all()
-
-
-@given(P_VALUES, st.floats(0, 1))
-def test_benjamini_hochberg_is_its_definition(p: Floats, level: float) -> None:
-    """The k smallest, for the largest k of which the k-th is at most level * k / n."""
-    n = len(p)
-    most = max((k for k in range(1, n + 1) if np.sort(p)[k - 1] <= level * k / n), default=0)
-    expected = p <= np.sort(p)[most - 1] if most else np.zeros(n, bool)
-    np.testing.assert_array_equal(benjamini_hochberg(p, level), expected)
-
-
-@given(P_VALUES, st.floats(0, 1), st.randoms())
-def test_benjamini_hochberg_moves_with_the_samples(p: Floats, level: float, random) -> None:  # type: ignore[no-untyped-def]
-    """Order does not matter, and a smaller p is flagged whenever a larger one is."""
-    order = np.array(random.sample(range(len(p)), len(p)), dtype=int)
-    flagged = benjamini_hochberg(p, level)
-    np.testing.assert_array_equal(benjamini_hochberg(p[order], level), flagged[order])
-    assert not flagged.any() or p[flagged].max() < p[~flagged].min(initial=2)
-
-
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Opinion], float]:
     """Labels, opinions of up to three detectors, all of which may decide, and a cap."""
@@ -344,6 +283,9 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, dict[str, Opinion], float]:
         scores = np.random.default_rng(seed).normal(size=len(labels))
         scores[np.random.default_rng(seed + 1).random(len(labels)) < tail] += draw(st.sampled_from([3.0, 20.0, 1e6]))
         opinions[str(number)] = opinion(scores, draw(st.tuples(*[st.floats(0, 1e3)] * 3)))
+    for number in range(draw(st.integers(0, 2))):
+        odds = np.random.default_rng(draw(st.integers(0, 99))).normal(0, draw(st.sampled_from([1.0, 5.0])), len(labels))
+        opinions[f"odds {number}"] = opinion(odds, detector=Doubting())
     return labels, opinions, draw(st.sampled_from([0.01, 0.1, 0.2, 1.0]))
 
 
@@ -354,12 +296,13 @@ def test_never_more_than_the_caps(case: tuple[np.ndarray, dict[str, Opinion], fl
     found = decided(labels, opinions, max_drop=max_drop)
     assert found.suspicious.sum() <= max_drop * len(labels)
     for entry in found.classes:
-        members = found.suspicious[labels == entry.label]
-        assert members.sum() == entry.suspicious
-        assert entry.suspicious <= MOST_OF_CLASS * entry.size
-        assert entry.suspicious == 0 or entry.size >= LEAST_CLASS
+        kinds = found.kind[labels == entry.label]
+        assert (kinds == "planted").sum() == entry.suspicious
+        assert (kinds == "label").sum() == entry.label_suspects
+        assert (kinds != "").sum() <= MOST_OF_CLASS * entry.size
+        assert (kinds == "").all() or entry.size >= LEAST_CLASS
         assert entry.hidden == (entry.suspicious > 0)
-    np.testing.assert_array_equal(found.kind == "planted", found.suspicious)
+    np.testing.assert_array_equal(found.kind != "", found.suspicious)
     assert [bool(lines) for lines in found.reasons] == found.suspicious.tolist()
     assert ((found.p_value >= 0) & (found.p_value <= 1)).all()
     assert np.isfinite(found.score).all()
@@ -370,10 +313,7 @@ def test_the_decision_moves_with_the_samples(case: tuple[np.ndarray, dict[str, O
     """Listing the samples in another order permutes flags and p-values and changes none."""
     labels, opinions, max_drop = case
     order = np.random.default_rng(seed).permutation(len(labels))
-    moved = {
-        name: opinion(given.scores[order], given.class_scores.tolist())  # type: ignore[union-attr]
-        for name, given in opinions.items()
-    }
+    moved = {name: Opinion(given.detector, given.scores[order], given.class_scores) for name, given in opinions.items()}
     one, other = decided(labels, opinions, max_drop=max_drop), decided(labels[order], moved, max_drop=max_drop)
     np.testing.assert_allclose(other.p_value, one.p_value[order], rtol=1e-9)
     np.testing.assert_array_equal(other.suspicious, one.suspicious[order])
@@ -386,3 +326,327 @@ def test_the_calibration_says_what_it_does_not_promise() -> None:
     assert "no guarantee" in says
     assert "10%" in says
     assert "50%" in says
+
+
+def odds_over(labels: np.ndarray, wrong: np.ndarray, *, height: float = 2 * LABEL_ODDS) -> Opinion:
+    """Odds against some labels, all others being certain."""
+    return opinion(np.where(wrong, np.log(height), -3.0), detector=Doubting())
+
+
+@pytest.mark.parametrize(("share", "called"), [(0.99, False), (1.01, True)])
+def test_a_label_is_called_wrong_at_ten_to_one(share: float, called: bool) -> None:
+    """Just below these odds nothing follows; above them it is a wrong label, and nothing planted."""
+    wrong = np.isin(np.arange(300), [3, 250])
+    found = decided(LABELS, {"odds": odds_over(LABELS, wrong, height=share * LABEL_ODDS)})
+    np.testing.assert_array_equal(found.suspicious, wrong & called)
+    assert set(found.kind[found.suspicious]) == ({"label"} if called else set())
+    assert not found.poison_found
+    assert [entry.label_suspects for entry in found.classes] == [int(called)] * 2
+    assert all(
+        lines == (("Its label looks wrong.",) if flag else ())
+        for lines, flag in zip(found.reasons, found.suspicious, strict=True)
+    )
+
+
+def test_ranks_do_not_make_a_label_wrong() -> None:
+    """The highest odds of a set in which every label fits accuse nobody."""
+    found = decided(LABELS, {"odds": opinion(np.linspace(-9, 0, 300), detector=Doubting())})
+    assert not found.suspicious.any()
+
+
+def test_at_most_half_of_a_class_has_wrong_labels() -> None:
+    """The highest odds, if more than half are contradicted; two detectors may not take a half each."""
+    labels = np.repeat([0, 1], 100)
+    odds = np.where(labels == 0, np.linspace(3, 6, 200), -3.0)
+    found = decided(labels, {"odds": opinion(odds, detector=Doubting())}, max_drop=1)
+    np.testing.assert_array_equal(np.flatnonzero(found.suspicious), np.arange(50, 100))
+    other = opinion(np.where(labels == 0, odds[99::-1].repeat(2), -3.0), detector=Doubting())
+    both = decided(labels, {"odds": opinion(odds, detector=Doubting()), "more": other}, max_drop=1)
+    assert both.suspicious.sum() == 50
+
+
+def test_planted_and_wrong_labels_share_the_half_of_a_class() -> None:
+    """A class never loses more than half, whatever for; the planted go first."""
+    labels = np.zeros(200, int)
+    scores = cloud_with_tail(200, 60)
+    opinions = {"one": opinion(scores, [STRONG]), "odds": odds_over(labels, np.arange(200) < 120)}
+    found = decided(labels, opinions, max_drop=1)
+    assert (found.kind == "planted").sum() == 60
+    assert (found.kind == "label").sum() == 40
+    assert (found.kind[140:] == "planted").all()
+
+
+def test_a_planted_sample_is_planted_whatever_its_label() -> None:
+    """Contradicted as well, it counts once, and both reasons are given."""
+    found = decided(LABELS, {"one": opinion(SCORES, [STRONG, 0.0]), "odds": odds_over(LABELS, TAIL)})
+    assert (found.kind[TAIL] == "planted").all()
+    assert found.suspicious.sum() == TAIL.sum()
+    assert all(found.reasons[row][:2] == ("It was planted.", "Its label looks wrong.") for row in np.flatnonzero(TAIL))
+
+
+def test_small_classes_have_no_wrong_labels() -> None:
+    """Nobody is dropped from a class of nine."""
+    labels = np.repeat([0, 1], [LEAST_CLASS - 1, 100])
+    found = decided(labels, {"odds": odds_over(labels, labels == 0)})
+    assert not found.suspicious.any()
+    assert "fewer than 10 samples" in found.notes[0]
+
+
+def test_max_drop_covers_both_kinds() -> None:
+    """The worst of all suspects are flagged, planted before contradicted: their p-values are smaller."""
+    opinions = {"one": opinion(SCORES, [STRONG, 0.0]), "odds": odds_over(LABELS, np.arange(300) >= 280)}
+    found = decided(LABELS, opinions, max_drop=0.05)
+    assert (found.kind == "planted").sum() == 12
+    assert (found.kind == "label").sum() == 3
+    assert "32 samples look suspicious; only the 15 worst" in found.notes[0]
+
+
+def test_the_worst_labels_go_first() -> None:
+    """Where ranks tie, as across classes, the odds settle whom a cap spares, not the order of the samples."""
+    labels = np.arange(300) % 3
+    odds = np.where(np.arange(300) >= 270, np.linspace(5, 6, 300)[::-1], -3.0)
+    found = decided(labels, {"odds": opinion(odds, detector=Doubting())}, max_drop=0.01)
+    assert found.suspicious.sum() == 3
+    np.testing.assert_array_equal(np.flatnonzero(found.suspicious), [270, 271, 272])
+
+
+def scattered_run(rng: np.random.Generator, poison: int) -> tuple[np.ndarray, Opinion, np.ndarray]:
+    """Three classes of equal honest confusion, one of which holds poison that contradicts its label."""
+    labels = np.repeat([0, 1, 2], [300 + poison, 300, 300])
+    planted = np.isin(np.arange(len(labels)), np.arange(300, 300 + poison))
+    scores = rng.exponential(size=len(labels)) + planted * rng.exponential(5, len(labels))
+    return labels, opinion(scores, [STRONG, 0.0, 0.0], detector=Scattering()), planted
+
+
+@pytest.mark.parametrize("poison", [10, 40])
+def test_scattered_poison_is_flagged_within_its_false_discovery_rate(poison: int) -> None:
+    """Honest samples contradict their label too: of those flagged they are at most one in four."""
+    rng = np.random.default_rng(poison)
+    shares, recalls = [], []
+    for _ in range(150):
+        labels, given, planted = scattered_run(rng, poison)
+        flagged = decided(labels, {"one": given}).suspicious
+        shares.append((flagged & ~planted).sum() / max(1, flagged.sum()))
+        recalls.append(flagged[planted].mean())
+        assert not flagged[labels > 0].any()
+    assert np.mean(shares) <= SCATTERED_FDR + 3 * np.std(shares) / np.sqrt(len(shares))
+    assert np.mean(recalls) > (0.4 if poison == 40 else 0.1)
+
+
+def compared(
+    labels: Sequence[int] | np.ndarray,
+    opinions: Mapping[str, Opinion],
+    trusted: np.ndarray,
+    *,
+    fdr: float = 0.05,
+    max_drop: float = 1.0,
+) -> Judgement:
+    """The judgement where some samples are trusted."""
+    return judge(evidence_over(labels), opinions, Calibration(trusted=trusted, fdr=fdr, max_drop=max_drop))
+
+
+def half_of(size: int, seed: int = 0) -> np.ndarray:
+    """A random half."""
+    return np.random.default_rng(seed).permutation(size) < size // 2
+
+
+def with_reference(
+    planted: int, *, among_trusted: int = 0, seed: int = 0
+) -> tuple[np.ndarray, Opinion, np.ndarray, np.ndarray]:
+    """Two classes, half of each trusted; class 0 hides a group at the end. Labels, opinion, trusted, who is planted."""
+    group = planted + among_trusted
+    labels = np.repeat([1, 0], [300, 300 + group])
+    scores = cloud_with_tail(600 + group, group, seed=seed)
+    trusted = np.concatenate([half_of(600, seed), np.arange(group) < among_trusted])
+    return labels, opinion(scores, [STRONG, 0.0]), trusted, np.arange(600 + group) >= 600
+
+
+def test_a_planted_group_stands_out_from_the_trusted() -> None:
+    """Flagged as such, nobody else, with the classes counted over suspects alone."""
+    labels, given, trusted, planted = with_reference(40)
+    found = compared(labels, {"one": given}, trusted)
+    assert found.suspicious[planted].all()
+    assert found.suspicious[~planted].sum() <= 3
+    assert found.poison_found
+    assert set(found.kind[planted]) == {"planted"}
+    assert found.doubts == []
+    assert found.notes == []
+    suspects = [int(((labels == label) & ~trusted).sum()) for label in (0, 1)]
+    assert [entry.size for entry in found.classes] == suspects
+    assert [entry.hidden for entry in found.classes] == [True, False]
+    assert f"{found.suspicious.sum()} of {suspects[0]} samples stand out from the trusted" in found.classes[0].reason
+
+
+def test_the_same_group_without_a_reference_to_compare_with() -> None:
+    """Scores do not depend on who is trusted."""
+    labels, given, trusted, _ = with_reference(40)
+    with_trusted, alone = compared(labels, {"one": given}, trusted), decided(labels, {"one": given})
+    np.testing.assert_array_equal(with_trusted.score, alone.score)
+
+
+@pytest.mark.parametrize("more", [-1, 0])
+def test_a_group_below_the_smallest_visible_one_is_noted_and_not_flagged(more: int) -> None:
+    """With as many as the calibration names it is flagged, with one fewer the note says what was left."""
+    labels, given, trusted, planted = with_reference(22 + more)
+    assert Calibration(trusted=trusted).facts()["smallest_visible"] == 22  # 322 suspects / (301 * 5 %) = 21.4
+    found = compared(labels, {"one": given}, trusted)
+    if more < 0:
+        assert not found.suspicious.any()
+        assert found.notes == [
+            "21 samples look planted, but not beyond what the trusted reference can tell: see their scores"
+        ]
+    else:
+        np.testing.assert_array_equal(found.suspicious, planted)
+
+
+def test_what_max_drop_leaves_out_is_not_blamed_on_the_reference() -> None:
+    """A cap is a cap: the note about the reference is for what it could not tell."""
+    labels, given, trusted, _ = with_reference(40)
+    found = compared(labels, {"one": given}, trusted, max_drop=0.02)
+    assert found.suspicious.sum() == 6
+    (note,) = found.notes
+    assert "--max-drop" in note
+
+
+def test_a_contaminated_reference_is_doubted() -> None:
+    """Where the trusted hide the same group, nothing may be flagged: the verdict must not pass for clean."""
+    labels, given, trusted, _ = with_reference(20, among_trusted=20)
+    found = compared(labels, {"one": given}, trusted)
+    assert not found.suspicious.any()
+    (doubt,) = found.doubts
+    assert "20 of its 'class 0' samples look planted" in doubt
+
+
+def test_a_few_trusted_samples_on_the_edge_are_no_contamination() -> None:
+    """Membership is statistical: three honest ones may be taken for members."""
+    labels, given, trusted, _ = with_reference(60, among_trusted=3)
+    assert compared(labels, {"one": given}, trusted).doubts == []
+
+
+def test_honest_confusion_among_the_trusted_is_no_contamination() -> None:
+    """Scattered members are honest one in four times, among the trusted as well."""
+    rng = np.random.default_rng(8)
+    doubted = dirty = 0
+    for seed in range(100):
+        labels, given, planted = scattered_run(rng, 60)
+        clean = half_of(len(labels), seed) & ~planted
+        doubted += bool(compared(labels, {"one": given}, clean).doubts)
+        dirty += bool(compared(labels, {"one": given}, half_of(len(labels), seed)).doubts)
+    assert doubted <= 5
+    assert dirty >= 95
+
+
+@given(cases(), st.integers(0, 99), st.sampled_from([0.05, 0.3]))
+def test_with_a_reference_the_decision_moves_with_the_samples(
+    case: tuple[np.ndarray, dict[str, Opinion], float], seed: int, fdr: float
+) -> None:
+    """Samples listed in another order, marks with them: flags, kinds and p-values follow; the trusted never fall."""
+    labels, opinions, _ = case
+    order, trusted = np.random.default_rng(seed).permutation(len(labels)), half_of(len(labels), seed)
+    moved = {name: Opinion(one.detector, one.scores[order], one.class_scores) for name, one in opinions.items()}
+    here = compared(labels, opinions, trusted, fdr=fdr)
+    there = compared(labels[order], moved, trusted[order], fdr=fdr)
+    np.testing.assert_array_equal(there.kind, here.kind[order])
+    np.testing.assert_allclose(there.p_value, here.p_value[order], rtol=1e-9)
+    assert there.doubts == here.doubts
+    assert not here.suspicious[trusted].any()
+    assert [bool(lines) for lines in here.reasons] == here.suspicious.tolist()
+    assert sum(entry.suspicious + entry.label_suspects for entry in here.classes) == here.suspicious.sum()
+
+
+@given(cases(), st.floats(0.01, 0.9))
+def test_with_a_reference_max_drop_counts_suspects(
+    case: tuple[np.ndarray, dict[str, Opinion], float], max_drop: float
+) -> None:
+    """The cap is a share of what was asked about."""
+    labels, opinions, _ = case
+    trusted = half_of(len(labels))
+    found = compared(labels, opinions, trusted, fdr=0.5, max_drop=max_drop)
+    assert found.suspicious.sum() <= max_drop * (~trusted).sum()
+
+
+def clean_run(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, dict[str, Opinion]]:
+    """Clean samples before one detector or several, which may take the tail of every class for a planted group."""
+    labels = np.sort(rng.integers(0, 1 if kind == "ranks" else 3, 119))
+    heavy = rng.standard_t(3, 119)
+    strengths = [0.0 if kind == "ranks" else 2 * heavy[labels == label].max() for label in np.unique(labels)]
+    detector = Scattering() if kind == "scattered" else Deciding()
+    found = {"heavy": opinion(heavy, strengths, detector=detector)}
+    if kind == "many":
+        found |= {"odds": opinion(rng.normal(0, 3, 119), detector=Doubting())}
+        found |= {f"watching {n}": opinion(rng.poisson(1, 119).astype(float), decides=False) for n in range(3)}
+    return labels, found
+
+
+@pytest.mark.parametrize("kind", ["ranks", "groups", "scattered", "many"])
+def test_on_clean_data_anything_at_all_is_flagged_no_more_often_than_promised(kind: str) -> None:
+    """Whoever is drawn to be trusted: planted or label, the chance of any flag is the level, within a binomial band."""
+    rng, level, runs = np.random.default_rng(9), 0.2, 500
+    alarms = 0
+    for _ in range(runs):
+        labels, opinions = clean_run(rng, kind)
+        trusted = rng.permutation(119) < 99  # 20 suspects: one alone, above all the trusted, is just enough
+        alarms += compared(labels, opinions, trusted, fdr=level).suspicious.any()
+    assert alarms <= stats.binom.ppf(0.999, runs, level)
+    if kind in ("ranks", "groups"):  # few ties: the level is used up
+        assert alarms >= stats.binom.ppf(0.001, runs, 0.8 * level)
+
+
+def test_a_wrong_label_needs_more_than_odds_where_there_is_a_reference() -> None:
+    """It is flagged if it stands out from the trusted, and then it is called what it is."""
+    labels, _, trusted, planted = with_reference(40)
+    wrong = planted | (np.arange(len(labels)) == np.flatnonzero(~trusted)[0])
+    quiet = compared(labels, {"odds": odds_over(labels, wrong)}, trusted)
+    assert set(quiet.kind[wrong]) == {"label"}
+    assert not quiet.poison_found
+    everywhere = compared(labels, {"odds": odds_over(labels, wrong | (np.arange(len(labels)) % 5 == 0))}, trusted)
+    assert not everywhere.suspicious.any()
+
+
+def unlabelled(size: int) -> Evidence:
+    """A set whose classes nobody named."""
+    return Evidence(np.full(size, -1), [], np.arange(size, dtype=np.uint64))
+
+
+def test_without_labels_scores_rank_and_flag_nobody() -> None:
+    """The doubt says what would help."""
+    found = judge(unlabelled(300), {"one": opinion(SCORES)}, Calibration())
+    assert not found.suspicious.any()
+    assert found.p_value.argmin() == SCORES.argmax()
+    assert found.classes == []
+    (doubt,) = found.doubts
+    assert "without labels" in doubt
+    assert "--trusted" in doubt
+
+
+def test_without_labels_a_reference_lets_scores_flag() -> None:
+    """Whoever ranks beyond all trusted ones stands out, and a reason is given."""
+    scores = cloud_with_tail(300, 30)
+    trusted = np.concatenate([half_of(270), np.zeros(30, bool)])
+    found = judge(unlabelled(300), {"one": opinion(scores)}, Calibration(trusted=trusted, fdr=0.1))
+    assert found.suspicious[-30:].all()
+    assert found.suspicious[:-30].sum() <= 5
+    assert found.doubts == []
+    assert found.reasons[299] == ("It was planted.",)
+
+
+def test_too_small_a_reference_is_no_clean_bill() -> None:
+    """Where nothing could be flagged, whatever was there, the verdict says so and how many it takes."""
+    trusted = np.arange(300) < 18
+    found = compared(LABELS, {"one": opinion(SCORES, [STRONG, 0.0])}, trusted)
+    assert not found.suspicious.any()
+    (doubt,) = found.doubts
+    assert "18 trusted samples can reveal nothing at --fdr 0.05: give at least 20" in doubt
+    assert "cannot reveal anything" in Calibration(trusted=trusted).says()
+    assert compared(LABELS, {}, np.arange(300) < 20).doubts == []
+
+
+def test_a_trusted_calibration_says_what_it_promises() -> None:
+    """Its size, the level, and the smallest group that it can reveal, in numbers and in words."""
+    calibration = Calibration(trusted=np.arange(1999) < 999, fdr=0.1)
+    facts = calibration.facts()
+    assert (facts["kind"], facts["size"], facts["fdr"], facts["smallest_visible"]) == ("trusted", 999, 0.1, 10)
+    says = str(facts["says"])
+    assert "999 trusted samples" in says
+    assert "at most 0.1" in says
+    assert "fewer than 10 planted samples (1.00%)" in says

@@ -15,7 +15,7 @@ GUARANTEE = """\
 |---|---|---|---|---|---|
 """
 POISONED = """\
-| data set (suspects, trusted) | suspects | reference | runs | poison flagged | clean flagged | "found" | "contaminated" |
+| data set (suspects, trusted) | suspects | trusted | runs | poison flagged | clean flagged | "found" | "contaminated" |
 |---|---|---|---|---|---|---|---|
 """
 Run = Mapping[str, Any]

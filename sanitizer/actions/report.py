@@ -23,6 +23,7 @@ from sanitizer.actions.gallery import NEIGHBOUR, NEIGHBOURS_SHOWN, SCHEMA, SUSPI
 from sanitizer.errors import VerdictError
 from sanitizer.record import GALLERY, REPORT, SUMMARY, Verdict
 from sanitizer.sources.base import Status
+from sanitizer.sources.pooled import PooledSource
 from sanitizer.writing import write_whole
 
 # How much one page shows; the rest is counted, and is in verdicts.parquet.
@@ -41,6 +42,7 @@ CURVE_WIDTH, CURVE_HEIGHT, CURVE_POINTS = 120, 28, 60
 _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_SETTINGS = re.compile(r"^\w+\([^()]*\) ")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -52,6 +54,7 @@ class Picture:
     label: str | None
     uri: Markup | None  # None where the gallery holds no picture, or the page is full
     pixelated: bool
+    trusted: bool  # it belongs to the trusted reference, not to what was scanned
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,15 @@ class Card:
     scores: Sequence[tuple[str, float]]  # detector, score
     nearest: Sequence[Picture]
     losses: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Suspicious samples of one kind."""
+
+    kind: str
+    found: int  # how many there are; not all of them have a card
+    cards: Sequence[Card]
 
 
 def write_report(folder: Path) -> None:
@@ -151,8 +163,13 @@ def _context(verdict: Verdict, gallery: pa.Table) -> dict[str, Any]:
         "digest": verdict.digest,
         "classes": classes[:MAX_CLASSES],
         "more_classes": max(len(classes) - MAX_CLASSES, 0),
-        "cards": _cards(verdict, gallery),
-        "found": int(pc.sum(table["suspicious"]).as_py() or 0),
+        "chapters": _chapters(verdict, gallery),
+        "illustrated": pc.any(pc.not_equal(pc.binary_length(gallery["thumbnail"]), 0)).as_py() or False,
+        "labelled": bool(classes) or table["label_name"].null_count < table.num_rows,
+        "model": _looked(summary["model"]),
+        "reference": _looked(summary.get("reference") or {}),
+        "not_run": _not_run(summary["detectors"]["not_run"]),
+        "visible": _visible(summary["calibration"], verdict.counts["scanned"]),
         "not_scanned": not_scanned.sort_by([("status", "ascending"), ("id", "ascending")])
         .slice(0, MAX_NOT_SCANNED)
         .select(["id", "status", "reasons"])
@@ -173,9 +190,55 @@ def _tone(verdict: Verdict) -> str:
     return "refused" if verdict.counts["refused"] else "clear"
 
 
+def _looked(model: Mapping[str, Any]) -> str:
+    """Who looked at the samples, in words; empty where nobody did.
+
+    >>> _looked({"kind": "vectors", "width": 32})
+    'no network: ready-made vectors of 32 numbers, taken as they are'
+    """
+    match model.get("kind"):
+        case "probe":
+            return f"a probe: a small network trained on this very set, {model['epochs']} epochs"
+        case "backbone":
+            return f"{model['name']} ({model['architecture']}), a frozen network that was not trained on this set"
+        case "vectors":
+            return f"no network: ready-made vectors of {model['width']:,} numbers, taken as they are"
+    return str(model.get("name", ""))
+
+
+def _not_run(detectors: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Names and reason, where detectors share one; a reason begins with the detector's settings, which say nothing.
+
+    >>> _not_run([{"name": "a", "reason": "A(k=3) needs labels"}, {"name": "b", "reason": "B() needs labels"}])
+    [('a, b', 'needs labels')]
+    """
+    names: dict[str, list[str]] = {}
+    for entry in detectors:
+        names.setdefault(_SETTINGS.sub("", entry["reason"]), []).append(entry["name"])
+    return [(", ".join(some), reason) for reason, some in names.items()]
+
+
+def _visible(calibration: Mapping[str, Any], scanned: int) -> str:
+    """The smallest planted group that a trusted reference can reveal; empty without one."""
+    if calibration["kind"] != "trusted":
+        return ""
+    fewest, size = calibration["smallest_visible"], f"{calibration['size']:,} trusted samples"
+    if fewest > scanned:
+        return f"With {size} nothing can be seen in a set of this size: give more of them."
+    share = f"{fewest / max(1, scanned):.2%}".replace("%", " %")
+    return f"With {size} the smallest planted group that can be seen has {fewest:,} samples, {share} of the set."
+
+
 def _suspicion(entry: Mapping[str, Any]) -> tuple[bool, float, float, str]:
     """What the class table is sorted by, most suspicious first."""
     return not entry["hidden"], -entry["suspicious"] / max(entry["size"], 1), -(entry["score"] or 0.0), entry["name"]
+
+
+def _chapters(verdict: Verdict, gallery: pa.Table) -> list[Chapter]:
+    """What looks planted, then labels in doubt."""
+    cards, flagged = _cards(verdict, gallery), verdict.suspicious()["kind"].to_pylist()
+    kinds = dict.fromkeys(flagged)
+    return [Chapter(kind, flagged.count(kind), [card for card in cards if card.row["kind"] == kind]) for kind in kinds]
 
 
 def _cards(verdict: Verdict, gallery: pa.Table) -> list[Card]:
@@ -204,6 +267,7 @@ class _Pictures:
     def __init__(self, verdict: Verdict, entries: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
         self.entries = entries
         self.left = MAX_PICTURES
+        self.pooled = verdict.summary["calibration"]["kind"] == "trusted"
         ids = pa.array(sorted({name for name, _ in entries}), pa.string())
         named = verdict.table.filter(pc.is_in(verdict.table["id"], ids)).select(["id", "label_name"])
         self.labels = {row["id"]: row["label_name"] for row in named.to_pylist()}
@@ -215,7 +279,8 @@ class _Pictures:
             uri = Markup("data:image/png;base64,") + Markup(base64.b64encode(content).decode())
             self.left -= len(uri)
         width = int.from_bytes(content[16:20], "big")
-        return Picture(name, self.labels.get(name), uri, pixelated=width < 48)
+        trusted = self.pooled and PooledSource.is_trusted(name)
+        return Picture(name, self.labels.get(name), uri, pixelated=width < 48, trusted=trusted)
 
 
 def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:

@@ -52,6 +52,8 @@ class Attack(ABC):
     def poison(self, source: Source, destination: str | Path, progress: Progress = SILENT) -> PoisonedSet:
         """Write a poisoned copy of ``source`` with its truth and recipe; complete, or not at all."""
         destination = Path(destination)
+        if source.holds != "images":
+            raise UsageError(f"{self.name} paints images, {source.uri!r} holds {source.holds}: name a set of images")
         target = self.aim(source.class_names)
         refuse_inside(destination, source.root)
         try:

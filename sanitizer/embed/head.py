@@ -52,6 +52,8 @@ def fit_head(rows: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tenso
     """Multinomial logistic regression with a small penalty: weights (d, C) and biases (C,)."""
     weight = torch.zeros(rows.shape[1], classes, device=rows.device, requires_grad=True)
     bias = torch.zeros(classes, device=rows.device, requires_grad=True)
+    if not len(rows):  # copies of one sample are judged together: nothing is left to learn from
+        return weight.detach(), bias.detach()
     search = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -66,6 +68,7 @@ def fit_head(rows: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tenso
 
 def _standardised(feature: NDArray[np.floating]) -> Tensor:
     """Columns with mean 0 and spread 1; constant ones stay 0."""
-    rows = torch.from_numpy(feature.astype(np.float32))
-    centred = rows - rows.mean(dim=0)
-    return centred / centred.std(dim=0).clamp_min(1e-6)
+    rows = torch.from_numpy(feature.astype(np.float32))  # a copy: what follows changes it in place
+    rows -= rows.mean(dim=0, dtype=torch.float64).float()  # exact where all values are the same
+    rows /= rows.std(dim=0).clamp_min(1e-6)
+    return rows

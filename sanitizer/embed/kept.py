@@ -35,16 +35,18 @@ def kept_rows(
         wanted.setdefault(bytes.fromhex(digest), []).append(row)
     for digest_column, held in _shards(shelf, width):
         for place, held_digest in enumerate(digest_column):
-            rows = wanted.get(held_digest, [])
-            values[rows] = held[place]
-            missing[rows] = False
+            rows = wanted.get(held_digest)
+            if rows is not None:
+                values[rows] = held[place]
+                missing[rows] = False
     first = np.array([rows[0] for rows in wanted.values()], np.int64)  # copies of an image are computed once
-    for chosen, computed in _in_shards(compute(np.sort(first[missing[first]])), SHARD_ROWS):
+    asked = np.sort(first[missing[first]])
+    for chosen, computed in _in_shards(compute(asked) if len(asked) else (), SHARD_ROWS):
         for row, value in zip(chosen, computed, strict=True):
             values[wanted[bytes.fromhex(digests[row])]] = value
         if shelf:
             keys = pa.array([bytes.fromhex(digests[row]) for row in chosen], pa.binary(32))
-            shelf.put(pa.table({"digest": keys, "value": _column(computed)}))
+            shelf.put(pa.table({"digest": keys, "value": _column(computed)}, schema=_rows_schema(width)))
     return values
 
 
@@ -63,9 +65,9 @@ def kept_probe(shelf: Shelf) -> tuple[dict[str, NDArray[np.floating[Any]]], str]
 
 
 def keep_checkpoint(shelf: Shelf, checkpoint: Checkpoint) -> None:
-    """Keep a run that goes on; earlier ones of it may be forgotten."""
+    """Keep a run that goes on, in place of its earlier states."""
     state = safetensors.torch.save(checkpoint.tensors)
-    shelf.put(pa.table({"epochs": [checkpoint.epochs], "state": pa.array([state], pa.large_binary())}))
+    shelf.replace(pa.table({"epochs": [checkpoint.epochs], "state": pa.array([state], pa.large_binary())}))
 
 
 def kept_checkpoint(shelf: Shelf) -> Checkpoint | None:
@@ -85,9 +87,12 @@ def _blank(store: Store | None, shape: tuple[int, int]) -> NDArray[np.float16]:
 
 def _shards(shelf: Shelf | None, width: int) -> Iterator[tuple[list[bytes], NDArray[Any]]]:
     for table in shelf.tables() if shelf else ():
-        values = _array(table["value"])
-        if values.shape[1] == width:
-            yield table["digest"].to_pylist(), values
+        if table.schema.equals(_rows_schema(width)):
+            yield table["digest"].to_pylist(), _array(table["value"])
+
+
+def _rows_schema(width: int) -> pa.Schema:
+    return pa.schema([("digest", pa.binary(32)), ("value", pa.list_(pa.float16(), width))])
 
 
 def _in_shards(

@@ -38,7 +38,7 @@ class Census:
     counts: dict[Status, int]
     _source: Source = field(repr=False)
     _limits: Limits = field(repr=False)
-    _kept: dict[str, Decoded] | None = field(repr=False)  # id -> what was decoded, while it fits into memory
+    _kept: dict[str, Decoded] | None = field(repr=False)  # digest -> what was decoded, while it fits into memory
 
     def labels(self) -> NDArray[np.int64]:
         """The label of each sample, -1 where there is none."""
@@ -82,7 +82,7 @@ class Census:
             yield from self._again(rows)
             return
         for row in rows:
-            yield int(row), self._kept[self.samples[row].id]
+            yield int(row), self._kept[self.samples[row].digest]
 
     def _again(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Decoded]]:
         """The chosen items read once more, each checked to be what was scanned."""
@@ -121,11 +121,12 @@ def take_census(
                 others.append(result)
             else:
                 samples.append(result)
-                kept_bytes += 0 if decoded is None else decoded.nbytes
-                if kept is not None and decoded is not None and kept_bytes <= keep_bytes:
-                    kept[result.id] = decoded
-                else:
-                    kept = None
+                if kept is not None and result.digest not in kept:
+                    kept_bytes += 0 if decoded is None else decoded.nbytes
+                    if decoded is None or kept_bytes > keep_bytes:
+                        kept = None
+                    else:
+                        kept[result.digest] = decoded
             advance(1)
     facts.keep()
     names = source.class_names

@@ -73,6 +73,8 @@ def decode(content: bytes, limits: Limits) -> Pixels:
     except MemoryError:
         raise Refused("does not fit into memory") from None
     except Exception as error:  # PIL's plugins raise whatever their parsing trips over; all of it means one thing
+        if "out of memory" in str(error):  # as PIL says it without a MemoryError
+            raise Refused("does not fit into memory") from None
         raise Unreadable(f"{'truncated' if 'truncated' in str(error) else 'broken'} {name} data") from None
 
 

@@ -17,7 +17,10 @@ class PooledSource:
 
     def __init__(self, suspect: Source, trusted: Source) -> None:
         if suspect.holds != trusted.holds:
-            raise SourceError(f"expected {suspect.holds} in the trusted source {trusted.uri!r}, got {trusted.holds}")
+            raise SourceError(
+                f"expected {suspect.holds} in the trusted source {trusted.uri!r}, as in the suspect one, got "
+                f"{trusted.holds}: compare like with like"
+            )
         if bool(suspect.class_names) != bool(trusted.class_names):
             has, lacks = (suspect, trusted) if suspect.class_names else (trusted, suspect)
             raise SourceError(

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from sanitizer.record import Verdict
-from sanitizer.sources.base import Found, Pixels, Sample, Status, digest_of
+from sanitizer.sources.base import Found, Holds, Pixels, Sample, Status, digest_of
 from sanitizer.sources.decode import fit
 
 SCHEMA = pa.schema(
@@ -110,7 +110,8 @@ def make_verdict(rows: Sequence[dict[str, Any]], **summary: Any) -> Verdict:
         "notes": [],
         "incomplete": [],
         "view": "RGB8, 32x32",
-        "model": {"name": "probe", "digest": "ab" * 32},
+        "model": {"kind": "probe", "digest": "ab" * 32, "epochs": 8},
+        "reference": None,
         "device": "cpu",
     }
     return Verdict(pa.Table.from_pylist(list(rows), schema=SCHEMA), made | summary)
@@ -122,6 +123,7 @@ class FakeCensus:
 
     samples: tuple[Sample, ...]
     pixels: tuple[Pixels, ...]
+    holds: Holds = "images"
 
     def native_side(self) -> int:
         """All of them are equally large."""
@@ -132,12 +134,26 @@ class FakeCensus:
         return np.stack([fit(self.pixels[row], size) for row in (range(len(self.samples)) if rows is None else rows)])
 
 
-def make_census(verdict: Verdict, side: int = 32) -> FakeCensus:
-    """A census with noise for every scanned row."""
+def make_census(verdict: Verdict, side: int = 32, *, holds: Holds = "images") -> FakeCensus:
+    """A census with noise for every scanned row, and for the trusted samples that are near to one."""
     rng = np.random.default_rng(0)
     rows = [entry for entry in verdict.table.to_pylist() if entry["status"] == "scanned"]
-    samples = [Sample(entry["id"], entry["digest"], "", 0, (side, side)) for entry in rows]
-    return FakeCensus(tuple(samples), tuple(rng.integers(0, 256, (len(rows), side, side, 3), np.uint8)))
+    names = {entry["id"]: entry["digest"] for entry in rows}
+    names |= {near: "0" for entry in rows for near in entry["nearest"] if near.startswith("trusted:")}
+    samples = [Sample(name, digest, "", 0, (side, side)) for name, digest in names.items()]
+    pixels = tuple(rng.integers(0, 256, (len(samples), side, side, 3), np.uint8))
+    return FakeCensus(tuple(samples), pixels, holds)
+
+
+#: What a scan that compared with trusted samples says about it.
+TRUSTED = {
+    "kind": "trusted",
+    "size": 999,
+    "smallest_visible": 1,
+    "fdr": 0.05,
+    "says": "Calibrated on 999 trusted samples.",
+    "digest": "ab" * 32,
+}
 
 
 @dataclass

@@ -100,3 +100,27 @@ def test_the_least_suspicious_are_left_out_when_the_bytes_are_spent(monkeypatch:
     verdict = make_verdict([flagged(f"{n}", score=9.0 - n) for n in range(9)])
     table = build_gallery(verdict=verdict, census=make_census(verdict), losses=None)
     assert table["id"].to_pylist() == ["0", "1", "2"]
+
+
+def test_vectors_have_no_pictures_and_are_listed_all_the_same() -> None:
+    """Their losses and names are kept; a picture of a vector would be made up."""
+    verdict = make_verdict([flagged("a", nearest=["b"]), row("b")])
+    table = build_gallery(verdict=verdict, census=make_census(verdict, holds="vectors"), losses=np.ones((2, 3)))
+    assert table["id"].to_pylist() == ["a", "b"]
+    assert table["thumbnail"].to_pylist() == [b"", b""]
+
+
+def test_what_looks_planted_goes_before_labels_in_doubt() -> None:
+    """However high these score: a gallery that is full has room for what matters more."""
+    doubted = [flagged(f"doubted{n}", kind="label", score=50.0 + n) for n in range(5)]
+    verdict = make_verdict([*doubted, flagged("planted", score=2.0)])
+    table = build_gallery(verdict=verdict, census=make_census(verdict), losses=None, limit=3)
+    assert table["id"].to_pylist() == ["planted", "doubted4", "doubted3"]
+
+
+def test_trusted_neighbours_have_pictures_too() -> None:
+    """They are in the census beside the suspects, under marked names."""
+    verdict = make_verdict([flagged("a", nearest=["trusted:b"])])
+    table = build_gallery(verdict=verdict, census=make_census(verdict), losses=None)
+    assert table["id"].to_pylist() == ["a", "trusted:b"]
+    assert all(table["thumbnail"].to_pylist())

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_up import flagged, make_verdict, row, unread
+from made_up import TRUSTED, flagged, make_verdict, row, unread
 
 from sanitizer.actions.gallery import SCHEMA
 from sanitizer.actions.report import MAX_CARDS, render_report, shown, write_report
@@ -25,7 +25,7 @@ Write = Callable[..., Path]
 #: What a page without scripts, network and forms is made of.
 HARMLESS = (
     {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "article"}
-    | {"h1", "h2", "h3", "p", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "b", "i", "br", "code"}
+    | {"h1", "h2", "h3", "h4", "p", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "b", "i", "br", "code"}
     | {"table", "thead", "tbody", "tr", "th", "td", "img", "svg", "line", "polyline", "details", "summary"}
 )
 HOSTILE = [
@@ -109,6 +109,16 @@ def test_hostile_names_stay_text(write_folder: Write, name: str) -> None:
     assert shown(name)[:80].split()[0] in page.text
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_in_every_kind_of_verdict(write_folder: Write, name: str) -> None:
+    """With a trusted reference, labels in doubt, a named network beside the model, and no pictures."""
+    rows = [flagged(name, name, kind="label", reasons=[name], nearest=[f"trusted:{name}"]), flagged("b", name)]
+    network = {"kind": "backbone", "name": name, "architecture": name, name: name}
+    verdict = make_verdict(rows, calibration=TRUSTED | {"says": name}, model=network, reference=network)
+    page = assert_harmless(render_report(write_folder(verdict, holds="vectors")))
+    assert page.text.count(shown(name)[:80].split()[0]) >= 5
+
+
 def test_what_cannot_be_seen_is_written_out() -> None:
     """Characters that reorder, hide or break lines become escapes; letters of any script stay."""
     assert shown("a\u202eb\nc\x1b\u2066\x85\ud800") == "a\\u202eb\\nc\\x1b\\u2066\\x85\\ud800"
@@ -187,7 +197,103 @@ def test_an_empty_scan_of_a_source_without_classes_is_a_page_too(write_folder: W
     """No rows, no classes, no detectors."""
     verdict = make_verdict([], classes=[], detectors={"run": [], "not_run": []}, versions={}, timings={}, model={})
     page = assert_harmless(render_report(write_folder(verdict)))
-    assert "This source has no classes." in page.text
+    assert "This set has no labels, so there are no classes" in page.text
+
+
+def test_planted_samples_come_before_labels_in_doubt(write_folder: Write) -> None:
+    """Two chapters, each with its own count, whatever the scores."""
+    doubted = [flagged(f"doubted{n}", kind="label", score=50.0) for n in range(3)]
+    text = Page(render_report(write_folder(make_verdict([*doubted, flagged("planted.png", score=2.0)])))).text
+    assert text.index("Planted 1") < text.index("planted.png") < text.index("Label in doubt 3") < text.index("doubted0")
+    assert "All 3, most suspicious first." in text
+
+
+def test_labels_in_doubt_alone_are_no_alarm(write_folder: Write) -> None:
+    """The answer stays that of a clean set, and says that there is something to look at."""
+    page = render_report(write_folder(make_verdict([flagged("a", kind="label", p_value=0.0625), row("b")])))
+    assert "Nothing planted found, labels in doubt" in Page(page).text
+    assert "0.0625" not in Page(page).text  # odds decided, not this
+    assert '<section class="answer clear"' in page.decode()
+
+
+def test_a_trusted_reference_is_described(write_folder: Write) -> None:
+    """Its size, the smallest group it can reveal, what flagged a class; its samples are marked where they are near."""
+    rows = [flagged("a.png", p_value=0.001, nearest=["trusted:t.png", "b.png"]), row("b.png")]
+    page = Page(render_report(write_folder(make_verdict(rows, calibration=TRUSTED))))
+    assert "With 999 trusted samples the smallest planted group that can be seen has 1 samples, 50.00 %" in page.text
+    for words in ("Calibrated on 999 trusted samples.", "stands out", "p = 0.001", "decides nothing"):
+        assert words in page.text
+    assert "hides a second population" not in page.text
+    assert page.attributes("title") == ["trusted: trusted:t.png", "cat: b.png"]
+    assert "name other" not in page.attributes("class")
+
+
+def test_a_trusted_reference_that_is_too_small_is_called_so(write_folder: Write) -> None:
+    """No share of the set would be seen: that is said, not a share above one."""
+    verdict = make_verdict([row("a")], calibration=TRUSTED | {"smallest_visible": 2})
+    assert "nothing can be seen in a set of this size" in Page(render_report(write_folder(verdict))).text
+
+
+def test_a_name_that_only_looks_trusted_is_not_called_so(write_folder: Write) -> None:
+    """Without a trusted source, a file may be called anything."""
+    rows = [flagged("a", nearest=["trusted:b"]), row("trusted:b")]
+    assert Page(render_report(write_folder(make_verdict(rows)))).attributes("title") == ["cat: trusted:b"]
+
+
+def test_vectors_are_shown_without_frames_for_pictures(write_folder: Write) -> None:
+    """No thumbnails, no blanks: names, scores and neighbours are what there is."""
+    rows = [flagged("v.npz#1", nearest=["v.npz#2"]), row("v.npz#2")]
+    verdict = make_verdict(rows, model={"kind": "vectors", "width": 32})
+    page = Page(render_report(write_folder(verdict, holds="vectors")))
+    assert not page.attributes("src")
+    assert not [label for label in page.attributes("aria-label") if label.startswith("no picture")]
+    for words in ("There are no pictures of them.", "Nearest samples of its class v.npz#2", "vectors of 32 numbers"):
+        assert words in page.text
+
+
+def test_a_set_without_labels_is_not_said_to_lack_any_sample_s(write_folder: Write) -> None:
+    """There is one sentence on it, in place of a tag on every card."""
+    lonely = flagged("a", None, label=None, nearest=["b"])
+    gap = "without labels scores only rank"
+    answer = {"poison_found": True, "planted": 1, "label_suspects": 0, "sentence": f"Incomplete: {gap}.", "power": ""}
+    verdict = make_verdict([lonely, row("b", None, label=None)], answer=answer, incomplete=[gap])
+    page = Page(render_report(write_folder(verdict)))
+    assert "This set has no labels" in page.text
+    assert "none: these samples have no labels" in page.text
+    assert page.text.count(gap) == 1
+    assert "of its class" not in page.text
+    assert "no label" not in page.text.replace("no labels", "")
+    assert page.attributes("title") == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"kind": "probe", "epochs": 8}, "a probe: a small network trained on this very set, 8 epochs"),
+        ({"kind": "backbone", "name": "f.safetensors", "architecture": "resnet20"}, "f.safetensors (resnet20), a"),
+        ({"kind": "vectors", "width": 1024}, "ready-made vectors of 1,024 numbers"),
+        ({"name": "of another time"}, "Looked at by of another time"),
+    ],
+    ids=["probe", "backbone", "vectors", "unknown"],
+)
+def test_who_looked_at_the_samples_is_said(write_folder: Write, model: dict[str, Any], words: str) -> None:
+    """The model, and the network that judged the labels beside it."""
+    beside = {"kind": "backbone", "name": "timm:vit", "architecture": "vit"}
+    alone = Page(render_report(write_folder(make_verdict([row("a")], model=model)))).text
+    both = Page(render_report(write_folder(make_verdict([row("a")], model=model, reference=beside)))).text
+    assert words in alone
+    assert "Labels judged by" not in alone
+    assert "Labels judged by timm:vit (vit), a frozen network" in both
+
+
+def test_detectors_that_were_not_run_share_their_reason(write_folder: Write) -> None:
+    """Named together, without their settings, above the classes."""
+    lacking = "compares samples with their class; this set has no labels"
+    absent = [{"name": name, "reason": f"{name.title()}(k=3) {lacking}"} for name in ("spectral", "hidden")]
+    verdict = make_verdict([row("a")], detectors={"run": [], "not_run": absent})
+    text = Page(render_report(write_folder(verdict))).text
+    assert f"spectral, hidden {lacking}" in text
+    assert text.count(lacking) == 1
 
 
 def test_classes_are_sorted_by_suspicion(write_folder: Write) -> None:

@@ -132,6 +132,15 @@ class Silent(Spread):
         pass
 
 
+class Presuming(Spread):
+    """Claims to need no labels, and counts them."""
+
+    uses_labels = False
+
+    def _score(self, evidence: Evidence) -> np.ndarray:
+        return super()._score(evidence) / np.bincount(evidence.labels)[evidence.labels]
+
+
 class WrongClass(Spread):
     """Always blames the last class."""
 
@@ -168,6 +177,7 @@ WRONG = [
     (Fragile(), "survives_degenerate_sets"),
     (Stationary(), "travels_between_processes"),
     (Silent(), "names_missing_evidence"),
+    (Presuming(), "scores_a_set_without_labels"),
     (WrongClass(), "ranks_the_planted_class_first"),
     (Overflowing(), "accepts_half_precision"),
 ]
