@@ -1,4 +1,4 @@
-"""Deep k-NN (Peri 2019): what the neighbours of a sample are called, in the eyes of a network that was not trained here.
+"""Deep k-NN (Peri 2019): what the neighbours of a sample are called, in the eyes of a network trained elsewhere.
 
 A network trained on the suspect labels bends its features to them; a frozen one does not.
 """

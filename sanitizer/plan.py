@@ -180,12 +180,12 @@ class _Making:
 
     def _reading(self) -> None:
         self.stages.append(("reading", self.found.listing + self.found.new * self.found.decoding))
-        self.held += self.found.decoded_bytes if self.found.kept else 0
+        self.held += self.found.decoded_bytes if self.found.kept else 0  # what the census keeps for later
         self.kept += FACT_BYTES * self.found.new
 
     def _vectors(self) -> None:
         self.widths |= dict.fromkeys(("feature", "reference"), self.found.census.samples[0].size[0])
-        self.held += 4 * self.n * self.widths["feature"]
+        self.held += 4 * self.n * self.widths["feature"]  # float32
 
     def _probe(self, extract: Extraction) -> None:
         """Nothing if the run is kept, what is left of it if it was interrupted."""
@@ -242,7 +242,7 @@ class _Making:
 
         if self.classes:
             self.widths["residual"] = self.classes
-            self.held += 4 * self.n * self.classes
+            self.held += 4 * self.n * self.classes  # residual, float32
             self.stages.append(
                 ("fitting the head", head_seconds(self.n, self.widths["feature"], self.classes, extract.device))
             )

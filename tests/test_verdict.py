@@ -508,6 +508,29 @@ def test_what_max_drop_leaves_out_is_not_blamed_on_the_reference() -> None:
     assert "--max-drop" in note
 
 
+def test_a_class_that_hides_something_unflagged_says_so() -> None:
+    """Its evidence is about suspects and trusted together, and so are the words for it."""
+    labels, given, trusted, _ = with_reference(5)
+    found = compared(labels, {"one": given}, trusted)
+    assert not found.suspicious.any()
+    assert (
+        "5 of 305 samples form a second population inside 'class 0' (trusted ones included)" in found.classes[0].reason
+    )
+    assert found.classes[1].reason == ""
+
+
+def test_a_class_in_which_somebody_stands_out_was_judged() -> None:
+    """However few of its samples were asked about: the note names classes that nothing can be said of."""
+    labels, trusted = np.repeat([0, 1], [109, 120]), np.isin(np.arange(229), [*range(100), *range(129, 229)])
+    scores = np.concatenate([cloud_with_tail(109, 9), cloud_with_tail(120, 0, seed=1)])
+    found = compared(labels, {"one": opinion(scores, [STRONG, 0.0])}, trusted)
+    np.testing.assert_array_equal(np.flatnonzero(found.suspicious), np.arange(100, 109))
+    assert [entry.size for entry in found.classes] == [9, 20]
+    assert found.notes == []
+    quiet = compared(labels, {"one": opinion(scores, [0.0, 0.0])}, trusted)
+    assert quiet.notes == ["1 class has fewer than 10 samples and cannot be judged: 'class 0'"]
+
+
 def test_a_contaminated_reference_is_doubted() -> None:
     """Where the trusted hide the same group, nothing may be flagged: the verdict must not pass for clean."""
     labels, given, trusted, _ = with_reference(20, among_trusted=20)

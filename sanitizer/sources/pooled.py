@@ -51,11 +51,18 @@ class PooledSource:
 
     def stream(self, wanted: frozenset[str] | None = None) -> Iterator[Found]:
         """Every item found, or only those whose id is wanted."""
+        length = None
         for found in self._suspect.stream(_those(wanted, trusted=False)):
             if self.is_trusted(found.id):
                 raise SourceError(f"{found.id!r} begins with {_MARK!r}, which marks trusted samples: rename it")
+            length = length or _length(found)
             yield found
         for found in self._trusted.stream(_those(wanted, trusted=True)):
+            if self.holds == "vectors" and length and length != (_length(found) or length):
+                raise SourceError(
+                    f"expected vectors of length {length} in the trusted source {self._trusted.uri!r}, as in the "
+                    f"suspect one, got length {_length(found)}: embed both with the same network"
+                )
             label = None if found.label is None else self._label[found.label]
             yield replace(found, id=_MARK + found.id, label=label)
 
@@ -70,3 +77,8 @@ def _those(wanted: frozenset[str] | None, *, trusted: bool) -> frozenset[str] | 
     if trusted:
         return frozenset(item.removeprefix(_MARK) for item in wanted if item.startswith(_MARK))
     return frozenset(item for item in wanted if not item.startswith(_MARK))
+
+
+def _length(vector: Found) -> int:
+    """How many float32 numbers an item holds."""
+    return len(vector.content or b"") // 4

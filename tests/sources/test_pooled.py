@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +114,15 @@ def test_sources_that_cannot_be_compared_are_refused(suspect: Source, trusted: S
     with pytest.raises(SourceError, match=message) as caught:
         pooled(suspect, trusted)
     assert "\n" not in str(caught.value)
+
+
+def test_vectors_of_another_length_cannot_be_compared() -> None:
+    """They come from another network: one line, not an array that does not fit."""
+    of_two = MadeUp("s", (), (Found("a", None, bytes(8), Status.SCANNED),), holds="vectors")
+    of_three = MadeUp("t", (), (Found("b", None, bytes(12), Status.SCANNED),), holds="vectors")
+    assert len(list(pooled(of_two, replace(of_two, uri="t")).stream())) == 2
+    with pytest.raises(SourceError, match=r"vectors of length 2 in the trusted source 't'.* got length 3: embed both"):
+        list(pooled(of_two, of_three).stream())
 
 
 def test_no_suspect_can_pass_for_trusted() -> None:
