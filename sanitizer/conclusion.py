@@ -106,7 +106,7 @@ def summary_of(found: Findings) -> dict[str, Any]:
             "not_run": found.not_run,
         },
         "versions": {name: version_of(name) for name in VERSIONED} | {"python": platform.python_version()},
-        "notes": [*found.judgement.notes, *_copies(found)],
+        "notes": [*found.judgement.notes, *_copies(found), *_copies_of_trusted(found)],
         "incomplete": found.failed,
     }
 
@@ -161,6 +161,16 @@ def _copies(found: Findings) -> list[str]:
     disagree = sum(len(said) for said in repeated if len(set(said)) > 1)
     line = f"{sum(map(len, repeated)):,} samples are copies: only {len(repeated):,} different ones among them"
     return [line + (f"; {disagree:,} of them carry conflicting labels" if disagree else "")]
+
+
+def _copies_of_trusted(found: Findings) -> list[str]:
+    """Suspects that are also among the trusted were not drawn as the guarantee wants it."""
+    if found.trusted is None:
+        return []
+    trusted = {found.census.samples[row].view_digest for row in np.flatnonzero(found.trusted)}
+    copies = sum(found.census.samples[row].view_digest in trusted for row in found.reported)
+    line = f"{copies:,} samples are copies of trusted ones: the guarantee wants two sets that share none"
+    return [line] if copies else []
 
 
 def _nearest(found: Findings) -> list[list[str]]:

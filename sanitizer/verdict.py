@@ -170,8 +170,11 @@ def judge(evidence: Evidence, opinions: Mapping[str, Opinion], calibration: Cali
         p_value, flagged = _by_comparison(found.severity, calibration.trusted, calibration.fdr)
         chosen, notes = _capped(flagged, found, calibration)
         label, planted = chosen & wrong, chosen & ~wrong
-        notes += _left_to_self(found.planted & ~calibration.trusted, flagged)
         doubts = _contaminated(evidence, opinions, found, calibration.trusted)
+        unconfirmed = found.planted & ~calibration.trusted & ~flagged
+        # A group of which nothing can be confirmed is no clean bill; the fringe of one that was found is a note.
+        no_clean_bill = not (doubts or flagged.any()) and unconfirmed.sum() >= LEAST_GROUP
+        (doubts if no_clean_bill else notes).extend(_said_of(int(unconfirmed.sum())))
     return Judgement(
         suspicious=planted | label,
         kind=np.select([planted, label], ["planted", "label"], ""),
@@ -271,12 +274,10 @@ def _by_comparison(severity: Floats, trusted: Bools, fdr: float) -> tuple[Floats
     return p, flagged
 
 
-def _left_to_self(planted: Bools, flagged: Bools) -> list[str]:
+def _said_of(unconfirmed: int) -> list[str]:
     """What self-calibration sees and the guarantee does not allow to flag."""
-    missed = int((planted & ~flagged).sum())
-    if not missed:
-        return []
-    return [f"{missed} samples look planted, but not beyond what the trusted reference can tell: see their scores"]
+    line = f"{unconfirmed} samples look planted, but not beyond what the trusted reference can tell: see their scores"
+    return [line] if unconfirmed else []
 
 
 def _contaminated(evidence: Evidence, opinions: Mapping[str, Opinion], found: _Groups, trusted: Bools) -> list[str]:

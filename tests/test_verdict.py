@@ -485,14 +485,14 @@ def test_the_same_group_without_a_reference_to_compare_with() -> None:
 
 
 @pytest.mark.parametrize("more", [-1, 0])
-def test_a_group_below_the_smallest_visible_one_is_noted_and_not_flagged(more: int) -> None:
-    """With as many as the calibration names it is flagged, with one fewer the note says what was left."""
+def test_a_group_below_the_smallest_visible_one_is_a_doubt_and_not_flagged(more: int) -> None:
+    """With as many as the calibration names it is flagged, with one fewer the scan is no clean bill."""
     labels, given, trusted, planted = with_reference(22 + more)
     assert Calibration(trusted=trusted).facts()["smallest_visible"] == 22  # 322 suspects / (301 * 5 %) = 21.4
     found = compared(labels, {"one": given}, trusted)
     if more < 0:
         assert not found.suspicious.any()
-        assert found.notes == [
+        assert found.doubts == [
             "21 samples look planted, but not beyond what the trusted reference can tell: see their scores"
         ]
     else:
@@ -553,8 +553,10 @@ def test_honest_confusion_among_the_trusted_is_no_contamination() -> None:
     for seed in range(100):
         labels, given, planted = scattered_run(rng, 60)
         clean = half_of(len(labels), seed) & ~planted
-        doubted += bool(compared(labels, {"one": given}, clean).doubts)
-        dirty += bool(compared(labels, {"one": given}, half_of(len(labels), seed)).doubts)
+        for marks, count in ((clean, "clean"), (half_of(len(labels), seed), "dirty")):
+            said = " ".join(compared(labels, {"one": given}, marks).doubts)
+            doubted += count == "clean" and "contaminated" in said
+            dirty += count == "dirty" and "contaminated" in said
     assert doubted <= 5
     assert dirty >= 95
 
@@ -658,8 +660,7 @@ def test_too_small_a_reference_is_no_clean_bill() -> None:
     trusted = np.arange(300) < 18
     found = compared(LABELS, {"one": opinion(SCORES, [STRONG, 0.0])}, trusted)
     assert not found.suspicious.any()
-    (doubt,) = found.doubts
-    assert "18 trusted samples can reveal nothing at --fdr 0.05: give at least 20" in doubt
+    assert any("18 trusted samples can reveal nothing at --fdr 0.05: give at least 20" in said for said in found.doubts)
     assert "cannot reveal anything" in Calibration(trusted=trusted).says()
     assert compared(LABELS, {}, np.arange(300) < 20).doubts == []
 

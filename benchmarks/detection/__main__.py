@@ -95,7 +95,8 @@ def _by_frozen_networks() -> list[Cell]:
         for seed in SEEDS
     ]
     beside = [
-        Cell("cifar10", attack, rates.get(attack, {}).get("cifar10", 0.0), seed, reference=CIFAR)
+        Cell(data, attack, rates.get(attack, {}).get(data, 0.0), seed, reference=networks[data])
+        for data in ("cifar10", "clothing10_128px")
         for attack in ("badnets", "clean")
         for seed in SEEDS
     ]
