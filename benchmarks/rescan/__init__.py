@@ -1,0 +1,1 @@
+"""Scanning again: what the store saves, as shares of the first scan."""
