@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.detection.table import END, START, render
+from benchmarks.detection import table as detection
+from benchmarks.trusted import table as trusted
 from sanitizer.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -51,8 +54,9 @@ def test_the_tree_is_the_tree() -> None:
             folder = ROOT / name
 
 
-def test_the_table_is_what_was_measured() -> None:
+@pytest.mark.parametrize(("name", "render"), [("detection", detection.render), ("trusted", trusted.render)])
+def test_a_table_is_what_was_measured(name: str, render: Callable[[Any], str]) -> None:
     """No figure in it was typed by hand."""
-    shown = README.split(START)[1].split(END)[0].strip()
-    results = ROOT / "benchmarks" / "results" / "detection.json"
+    shown = README.split(f"<!-- {name}: made by benchmarks/{name} -->")[1].split("<!-- end -->")[0].strip()
+    results = ROOT / "benchmarks" / "results" / f"{name}.json"
     assert shown == render(json.loads(results.read_text(encoding="utf-8"))["cells"]).strip()

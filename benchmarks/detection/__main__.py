@@ -120,6 +120,7 @@ def measure(cell: Cell, data: Path, weights: Path, store: str) -> dict[str, Any]
     poison = [kind == cell.planted for name, kind in zip(ids, kinds, strict=True) if truth.get(name, False)]
     clean = [kind for name, kind in zip(ids, kinds, strict=True) if not truth.get(name, False)]
     timings = verdict.summary["timings"]
+    training = timings.get("training the probe")
     return {
         **asdict(cell),
         "given": cell.given,
@@ -133,7 +134,7 @@ def measure(cell: Cell, data: Path, weights: Path, store: str) -> dict[str, Any]
             :3
         ],
         "seconds": timings,
-        "scan_over_probe": sum(timings.values()) / timings.get("training the probe", float("nan")),
+        "scan_over_probe": sum(timings.values()) / training if training else None,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "verdict_digest": verdict.digest,
     }
@@ -219,7 +220,8 @@ def main() -> None:
 def line(cell: Cell, found: dict[str, Any]) -> str:
     """One cell in words."""
     recall = "  -   " if found["recall"] is None else f"{found['recall']:.4f}"
-    cost = f"{sum(found['seconds'].values()):.0f} s, {found['scan_over_probe']:.2f} x probe, {found['peak_mb']} MB"
+    over = f"{found['scan_over_probe']:.2f} x probe, " if found["scan_over_probe"] else ""
+    cost = f"{sum(found['seconds'].values()):.0f} s, {over}{found['peak_mb']} MB"
     return f"{cell.key:40} recall {recall}  false positives {found['false_positive_rate']:.5f}  {cost}"
 
 
