@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
+from sanitizer.errors import UsageError
+from sanitizer.store import Store
+
 FAISS_WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
 
 
@@ -29,6 +32,19 @@ def examine() -> Iterator[Finding]:
     yield from _faiss(cuda=torch.version.cuda, on_gpu=bool(devices))
     for package in ("torchvision", "sklearn", "pyarrow", "datasets", "PIL", "safetensors"):
         yield _importable(package)
+    if _version("timm") is None:
+        yield Finding(True, "timm: absent; only --model timm:NAME needs it", "pip install 'dataset-sanitizer[timm]'")
+    else:
+        yield _importable("timm")
+    yield _store()
+
+
+def _store() -> Finding:
+    try:
+        store = Store.open()
+    except UsageError as error:
+        return Finding(False, str(error), "scans will say the same")
+    return Finding(True, f"store: {store.root if store else 'none, nothing is kept between scans'}")
 
 
 def _faiss(*, cuda: str | None, on_gpu: bool) -> Iterator[Finding]:

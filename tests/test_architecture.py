@@ -195,7 +195,7 @@ ROOMS = {
         lazily=("sklearn",),
         never=("sanitizer.attacks", "detectors"),
     ),
-    "sanitizer.doctor": Room(may=("sanitizer.errors",), lazily=("torch",)),
+    "sanitizer.doctor": Room(may=("sanitizer.errors", "sanitizer.store"), lazily=("torch",)),
 }  # fmt: skip
 
 #: Ways to run what a file says. The exemptions are (module, thing): why it is harmless there.
