@@ -58,7 +58,7 @@ class Plan:
         left, right = (max(map(len, column)) for column in zip(*stages, strict=True))
         lines += [f"{name:<{left}}  {text:>{right}}" for name, text in stages]
         needs = f"{quantity(self.memory_bytes)} of memory, {quantity(self.disk_bytes)} of disk"
-        return [*lines, f"about {duration(self.seconds)}, {needs}"]
+        return [*lines, f"about {duration(max(self.seconds, 1.0))}, {needs}"]
 
 
 def duration(seconds: float) -> str:
