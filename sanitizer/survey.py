@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sanitizer.progress import SILENT, Progress
-from sanitizer.sources.base import Found, Pixels, Sample, Source, Status, digest_of, view_digest_of
-from sanitizer.sources.census import KEEP_BYTES, Census
-from sanitizer.sources.decode import LIMITS, Refused, Unreadable, decode
+from sanitizer.sources.base import Found, Pixels, Sample, Source, Status, digest_of
+from sanitizer.sources.census import KEEP_BYTES, Census, census_of, look_at
+from sanitizer.sources.decode import LIMITS
 from sanitizer.sources.facts import Fact, Facts
 from sanitizer.store import Store
 
@@ -96,15 +95,8 @@ def _examined(contents: Iterable[bytes]) -> tuple[dict[str, Fact], tuple[Pixels,
     specimens: list[Pixels] = []
     start = time.perf_counter()
     for content in contents:
-        try:
-            pixels = decode(content, LIMITS)
-        except Unreadable as why:
-            facts[digest_of(content)] = Fact(Status.UNREADABLE, str(why))
-        except Refused as why:
-            facts[digest_of(content)] = Fact(Status.REFUSED, str(why))
-        else:
-            height, width, _ = pixels.shape
-            facts[digest_of(content)] = Fact(Status.SCANNED, "", view_digest_of(pixels), (width, height))
+        facts[digest_of(content)], pixels = look_at(content, LIMITS)
+        if pixels is not None:
             specimens.append(pixels)
         if time.perf_counter() - start > PATIENCE:
             break
@@ -113,7 +105,7 @@ def _examined(contents: Iterable[bytes]) -> tuple[dict[str, Fact], tuple[Pixels,
 
 def _census(source: Source, items: Iterable[_Item], others: list[Found], facts: dict[str, Fact]) -> Census:
     """The census that reading everything would give, but for contents that nobody has looked at."""
-    names, samples, rest = source.class_names, [], list(others)
+    samples, rest = [], list(others)
     guess = _usual(facts.values())
     for item in items:
         label = item.found.label
@@ -125,13 +117,7 @@ def _census(source: Source, items: Iterable[_Item], others: list[Found], facts: 
             samples.append(Sample(item.found.id, item.digest, fact.view_digest, label, fact.size))
         else:
             rest.append(replace(item.found, status=fact.status, reason=fact.reason))
-    samples.sort(key=lambda sample: (sample.digest, "" if sample.label is None else names[sample.label], sample.id))
-    counts = Counter(other.status for other in rest)
-    return Census(
-        holds=source.holds, class_names=names, samples=tuple(samples), others=tuple(rest),
-        counts={status: counts[status] for status in Status} | {Status.SCANNED: len(samples)},
-        _source=source, _limits=LIMITS, _kept=None,
-    )  # fmt: skip
+    return census_of(source, samples, rest, LIMITS)
 
 
 def _usual(facts: Iterable[Fact]) -> Fact:

@@ -231,7 +231,7 @@ def test_a_survey_of_what_is_known_is_the_census(toys: Path, tmp_path: Path) -> 
 
 def test_few_images_are_decoded_however_many_there_are(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is what makes a plan quick."""
-    from sanitizer import survey as module
+    from sanitizer.sources import census as module
 
     seen: list[bytes] = []
     real = module.decode

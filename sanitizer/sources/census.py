@@ -129,13 +129,27 @@ def take_census(
                         kept[result.digest] = decoded
             advance(1)
     facts.keep()
+    return census_of(source, samples, others, limits, kept)
+
+
+def census_of(
+    source: Source,
+    samples: Sequence[Sample],
+    others: Sequence[Found],
+    limits: Limits,
+    kept: dict[str, Decoded] | None = None,
+) -> Census:
+    """What was found, put into canonical order and counted."""
     names = source.class_names
-    samples.sort(key=lambda sample: (sample.digest, "" if sample.label is None else names[sample.label], sample.id))
+
+    def place(sample: Sample) -> tuple[str, str, str]:
+        return sample.digest, "" if sample.label is None else names[sample.label], sample.id
+
     counts = Counter(other.status for other in others)
     return Census(
         holds=source.holds,
         class_names=names,
-        samples=tuple(samples),
+        samples=tuple(sorted(samples, key=place)),
         others=tuple(others),
         counts={status: counts[status] for status in Status} | {Status.SCANNED: len(samples)},
         _source=source,
@@ -154,7 +168,7 @@ def _examine(found: Found, holds: Holds, limits: Limits, facts: Facts) -> tuple[
         return Sample(found.id, digest, digest, found.label, (len(vector), 1)), vector
     fact, pixels = facts.get(digest), None
     if fact is None:
-        fact, pixels = _learn(found.content, limits)
+        fact, pixels = look_at(found.content, limits)
         if fact.status is not Status.REFUSED:  # "does not fit into memory" may be true only today
             facts.learn(digest, fact)
     if fact.status is not Status.SCANNED:
@@ -162,7 +176,8 @@ def _examine(found: Found, holds: Holds, limits: Limits, facts: Facts) -> tuple[
     return Sample(found.id, digest, fact.view_digest, found.label, fact.size), pixels
 
 
-def _learn(content: bytes, limits: Limits) -> tuple[Fact, Pixels | None]:
+def look_at(content: bytes, limits: Limits) -> tuple[Fact, Pixels | None]:
+    """What stored bytes come to, and their pixels if they are an image."""
     try:
         pixels = decode(content, limits)
     except Unreadable as why:
