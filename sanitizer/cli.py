@@ -129,9 +129,12 @@ def poison(
         Path, typer.Argument(metavar="DEST", help="A new folder: data/, truth.parquet, recipe.json.")
     ],
     attack: Annotated[str, typer.Option(help="See `sanitizer attacks`.")],
-    rate: Annotated[float, typer.Option(help="Share of the whole set that is poisoned.")],
+    rate: Annotated[
+        float | None, typer.Option(help="Share of the set that is poisoned; the attack's own default if left out.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Class that the poison leads to, by name or index.")] = None,
     seed: Annotated[int, typer.Option(help="Which samples are chosen.")] = 0,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda:N", help="Where attacks compute gradients.")] = "auto",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the attack.")
     ] = None,
@@ -145,12 +148,17 @@ def poison(
     from sanitizer.attacks.preview import preview as draw
     from sanitizer.attacks.settings import parse_settings
     from sanitizer.sources.base import open_source
+    from sanitizer.store import Store
 
     kind = registry.attack(attack)
     extra = parse_settings(kind, settings or [], taken=("rate", "target", "seed"))
+    if rate is not None:
+        extra["rate"] = rate
     opened = open_source(source, image_column=image_column, label_column=label_column)
+    chosen = kind(target=target, seed=seed, **extra)
     with bars() as progress:
-        made = kind(rate=rate, target=target, seed=seed, **extra).poison(opened, destination, progress)
+        kept = Store.open(outside=(opened.root, destination))
+        made = chosen.poison(opened, destination, progress, device=device, store=kept)
     if preview:
         draw(made, preview, source=opened)
     counts = ", ".join(f"{count} {name}" for name, count in made.recipe["counts"].items())
@@ -175,8 +183,9 @@ def attacks() -> None:
     """List the attacks: ours, and those of installed plugins."""
     for name in registry.names(registry.ATTACKS):
         kind = registry.attack(name)
-        facts = {"does": kind.says, "threat": kind.threat, "labels": kind.label_kind}
-        _listing(name, facts | {"paper": kind.paper, "cost": kind.cost})
+        facts = {"does": kind.says, "threat": kind.threat, "labels": kind.label_kind, "paper": kind.paper}
+        needs = ", ".join(("labelled images", *kind.needs))
+        _listing(name, facts | {"rate": f"{kind().rate:g} of the set by default", "needs": needs, "cost": kind.cost})
 
 
 @app.command()

@@ -137,7 +137,6 @@ def test_nothing_asked_is_help(run: Run) -> None:
         (["verify", "OUT", "DATA"], ["manifest of a scan", "sanitizer scan"]),
         (["report", "OUT"], ["verdict folder"]),
         (["poison", "DATA", "OUT", "--attack", "nonesuch", "--rate", "0.1"], ["'nonesuch'", "badnets"]),
-        (["poison", "DATA", "OUT", "--attack", "badnets"], ["--rate"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "nan"], ["rate", "nan"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "1.5"], ["rate", "1.5"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--seed", "-1"], ["seed", "-1"]),

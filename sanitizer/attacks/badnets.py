@@ -38,7 +38,7 @@ class BadNets(TriggerAttack):
     paper: ClassVar[str] = "Gu et al. 2017, arXiv:1708.06733"
     threat: ClassVar[str] = "backdoor, dirty label"
     label_kind: ClassVar[Literal["dirty", "clean"]] = "dirty"
-    cost: ClassVar[str] = "two passes over the files"
+    cost: ClassVar[str] = "seconds"
     says: ClassVar[str] = "A small patch in a corner makes a model say the target class."
 
     pattern: str = "checker"

@@ -28,7 +28,7 @@ class Blended(TriggerAttack):
     paper: ClassVar[str] = "Chen et al. 2017, arXiv:1712.05526"
     threat: ClassVar[str] = "backdoor, dirty label"
     label_kind: ClassVar[Literal["dirty", "clean"]] = "dirty"
-    cost: ClassVar[str] = "two passes over the files"
+    cost: ClassVar[str] = "seconds"
     says: ClassVar[str] = "A faint picture over the whole image makes a model say the target class."
 
     alpha: float = 0.2

@@ -11,8 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import Progress
@@ -24,8 +28,13 @@ from sanitizer.sources.encode import Format, encode, format_of
 DATA = "data"
 TRUTH = "truth.parquet"
 RECIPE = "recipe.json"
+LEARNED = "learned.safetensors"
+
+#: What an attack had to learn from the data: its generator, its target images, ...
+Learned = Mapping[str, NDArray[Any]]
 
 Kind = Literal["clean", "poison", "cover"]
+Paint = Callable[[Pixels], Pixels]
 
 _TRUTH_SCHEMA = pa.schema(
     [
@@ -60,6 +69,14 @@ class PoisonedSet:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise _no_set(self.root, error) from None
 
+    def learned(self) -> Learned:
+        """What the attack learned from the data; empty where it needed nothing."""
+        try:
+            path = self.root / LEARNED
+            return safetensors.numpy.load(path.read_bytes()) if path.exists() else {}
+        except (OSError, SafetensorError) as error:
+            raise _no_set(self.root, error) from None
+
     @classmethod
     def open(cls, root: str | Path) -> PoisonedSet:
         """A poisoned set as it lies on disk; ``SourceError`` if there is none."""
@@ -79,7 +96,8 @@ class Planted:
 
     kind: Kind
     label: int
-    paint: Callable[[Pixels], Pixels]
+    paint: Paint
+    shows: int | None = None  # the class that the painted image truly shows, where that is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +123,7 @@ def write_set(
     plan: Plan,
     facts: Mapping[str, Any],
     quality: int,
+    learned: Learned,
     progress: Progress,
 ) -> None:
     """Data, truth and recipe, in an empty folder; ``facts`` are what the recipe says of the attack."""
@@ -112,6 +131,10 @@ def write_set(
     renamed = _write(source, folder / DATA, census, plan, partial(encode, fmt=fmt, quality=quality), progress)
     truth = _truth(census, plan, renamed)
     pq.write_table(truth, folder / TRUTH)
+    if learned:
+        safetensors.numpy.save_file(
+            {name: np.ascontiguousarray(rows) for name, rows in learned.items()}, folder / LEARNED
+        )
     recipe = {
         **facts,
         "class_names": list(source.class_names),
@@ -164,6 +187,8 @@ def _truth(census: Census, plan: Plan, renamed: Mapping[str, str]) -> pa.Table:
     for source_id, new_id in renamed.items():
         original, planted = labels[source_id], plan.planted.get(source_id)
         kind, label = ("clean", original) if planted is None else (planted.kind, planted.label)
+        if planted is not None and planted.shows is not None:
+            original = planted.shows
         before, after = (None if index is None else census.class_names[index] for index in (original, label))
         rows.append((new_id, kind == "poison", kind, before, after, source_id))
     return pa.table(list(map(list, zip(*rows, strict=True))), schema=_TRUTH_SCHEMA)

@@ -52,6 +52,11 @@ class Census:
         """The median of the shorter sides: how large the images of this source are."""
         return int(np.median([min(sample.size) for sample in self.samples])) if self.samples else 0
 
+    def only(self, rows: Sequence[int] | NDArray[np.integer]) -> Census:
+        """The census of some of the samples, as if nothing else had been found; ``rows`` ascend."""
+        samples = tuple(self.samples[row] for row in rows)
+        return replace(self, samples=samples, counts=self.counts | {Status.SCANNED: len(samples)})
+
     def views(self, size: int, rows: Sequence[int] | NDArray[np.integer] | None = None) -> Pixels:
         """The images as squares, (m, size, size, 3), in canonical order or in that of ``rows``."""
         chosen = np.arange(len(self.samples)) if rows is None else np.asarray(rows, np.int64)

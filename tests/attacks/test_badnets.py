@@ -123,6 +123,6 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
 def test_it_prints_as_it_was_made() -> None:
     """The repr is what reports and test ids show."""
     assert repr(BadNets(rate=0.1, alpha=0.5)) == (
-        "BadNets(rate=0.1, target=None, seed=0, quality=95, pattern='checker', size=None, alpha=0.5, "
+        "BadNets(rate=0.1, target=None, seed=0, samples=None, quality=95, pattern='checker', size=None, alpha=0.5, "
         "position='bottom_right', mode='all_to_one')"
     )
