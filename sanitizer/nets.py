@@ -1,4 +1,4 @@
-"""The small convolutional network and the one training loop that everybody shares.
+"""The small convolutional network, and the one training loop that everybody shares.
 
 The probe trains it on the suspect data, victims train it on poisoned sets. Training is a pure function
 of (pixels, labels, keys, recipe): batches and augmentation are drawn from the samples' content keys, so
@@ -39,7 +39,7 @@ class Recipe:
 class Training:
     """What a training run leaves behind: the network and what it saw of each sample."""
 
-    net: ConvNet
+    net: Classifier
     losses: np.ndarray  # (n, epochs) float32: the loss of each sample when its batch was trained on
 
 
@@ -51,14 +51,41 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-class ConvNet(nn.Module):
+class Classifier(nn.Module):
+    """A network that knows how its pixels are scaled, and whose head can be taken apart from its features."""
+
+    mean: Tensor
+    std: Tensor
+    head: nn.Linear
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("std", torch.ones(1, 3, 1, 1))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels (b, 3, h, w) to the network's input."""
+        return self.standardise(pixels.float() / 255)
+
+    def standardise(self, images: Tensor) -> Tensor:
+        """Images (b, 3, h, w) from 0 to 1 to the network's input."""
+        return (images - self.mean) / self.std
+
+    def features(self, images: Tensor) -> Tensor:
+        """Penultimate activations, (b, d)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (b, classes)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+class ConvNet(Classifier):
     """Six 3x3 convolutions in three stages, global max pooling, a linear head.
 
     Max pooling (not average) keeps a small local pattern visible in the features, however small its area.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, classes: int, *, width: int = 16, stem_stride: int = 1) -> None:
         super().__init__()
@@ -69,22 +96,11 @@ class ConvNet(nn.Module):
             _block(4 * w, 4 * w), _block(4 * w, 8 * w), nn.MaxPool2d(2, ceil_mode=True),
         )  # fmt: skip
         self.head = nn.Linear(8 * w, classes)
-        self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
-        self.register_buffer("std", torch.ones(1, 3, 1, 1))
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (b, 3, h, w) to the network's input."""
-        return (pixels.float() / 255 - self.mean) / self.std
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate activations, (b, 8 * width)."""
         pooled: Tensor = self.stages(images).amax(dim=(2, 3))
         return pooled
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, (b, classes)."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -100,14 +116,19 @@ def build_net(classes: int, pixels: Tensor, *, width: int, stem_stride: int, see
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = ConvNet(classes, width=width, stem_stride=stem_stride)
-    sample = pixels[:: max(1, len(pixels) // 5000)].float() / 255
-    net.mean.copy_(sample.mean(dim=(0, 2, 3)).view(1, 3, 1, 1))
-    net.std.copy_(sample.std(dim=(0, 2, 3)).clamp_min(1e-3).view(1, 3, 1, 1))
+    know_scale(net, pixels)
     return net
 
 
+def know_scale(net: Classifier, pixels: Tensor) -> None:
+    """Tell a network the mean and the spread of its data, (n, 3, h, w) uint8."""
+    sample = pixels[:: max(1, len(pixels) // 5000)].float() / 255
+    net.mean.copy_(sample.mean(dim=(0, 2, 3)).view(1, 3, 1, 1))
+    net.std.copy_(sample.std(dim=(0, 2, 3)).clamp_min(1e-3).view(1, 3, 1, 1))
+
+
 def train(
-    net: ConvNet,
+    net: Classifier,
     pixels: Tensor,  # (n, 3, h, w) uint8
     labels: Tensor,  # (n,) int64
     keys: np.ndarray,  # (n,) uint64, from the content of each sample

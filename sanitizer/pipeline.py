@@ -206,7 +206,7 @@ class _Scan:
         return {"digest": hashlib.sha256(said.encode()).hexdigest()}
 
     def _embed(self, census: Census) -> tuple[Extracted, Evidence]:
-        from sanitizer.embed.device import resolve_device
+        from sanitizer.devices import resolve_device
         from sanitizer.evidence import build_evidence
         from sanitizer.extraction import Extraction
 

@@ -168,7 +168,7 @@ class _Making:
 
     def _extraction(self) -> Extraction:
         import sanitizer.trials  # noqa: F401 - loads what a scan loads, so that the clock sees it
-        from sanitizer.embed.device import resolve_device
+        from sanitizer.devices import resolve_device
         from sanitizer.extraction import Extraction
 
         extract = Extraction(

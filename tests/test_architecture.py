@@ -53,7 +53,9 @@ EVERYTHING_OF_OURS = (
     *FLOW,
     "detectors",
     "sanitizer.attacks",
+    "sanitizer.classifiers",
     "sanitizer.demo",
+    "sanitizer.devices",
     "sanitizer.doctor",
     "sanitizer.engines",
     "sanitizer.evaluation",
@@ -83,6 +85,13 @@ ROOMS = {
         never=("torch", "detectors"),
     ),
     "sanitizer.nets": Room(may=("torch",), never=("sanitizer", "detectors")),
+    "sanitizer.devices": Room(may=("sanitizer.errors", "torch"), never=("detectors",)),
+    # What attacks craft against and victims are: our own networks, or pretrained ones with a head for the labels.
+    "sanitizer.classifiers": Room(
+        may=("sanitizer.errors", "sanitizer.nets", "sanitizer.embed", "torch"),
+        lazily=("torchvision",),
+        never=("sanitizer.sources", "sanitizer.attacks", "detectors"),
+    ),
     "sanitizer.embed": Room(
         may=(
             *COMMON, "sanitizer.nets", "sanitizer.sources.base",
@@ -131,6 +140,7 @@ ROOMS = {
             *FLOW, "sanitizer.conclusion", "sanitizer.extraction", "sanitizer.recall", "sanitizer.engines",
             "sanitizer.registry", "detectors.base", "pyarrow",
         ),
+        lazily=("sanitizer.devices",),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
     ),
     "sanitizer.engines": Room(
@@ -149,7 +159,10 @@ ROOMS = {
         never=("sanitizer.embed", "sanitizer.index", "detectors"),
     ),
     "sanitizer.attacks": Room(
-        may=(*COMMON, "sanitizer.nets", "sanitizer.sources", "torch", "pyarrow"),
+        may=(
+            *COMMON, "sanitizer.nets", "sanitizer.classifiers", "sanitizer.devices", "sanitizer.sources",
+            "torch", "pyarrow", "safetensors",
+        ),
         never=("detectors", "sanitizer.evidence", "sanitizer.verdict", "sanitizer.pipeline"),
     ),
     "sanitizer.training": Room(
@@ -158,8 +171,8 @@ ROOMS = {
     ),
     "sanitizer.evaluation": Room(
         may=(
-            *COMMON, "sanitizer.pipeline", "sanitizer.attacks", "sanitizer.nets", "sanitizer.verdict",
-            "sanitizer.record", "sanitizer.registry", "sanitizer.sources", "torch", "pyarrow",
+            *COMMON, "sanitizer.pipeline", "sanitizer.attacks", "sanitizer.nets", "sanitizer.classifiers",
+            "sanitizer.devices", "sanitizer.verdict", "sanitizer.record", "sanitizer.registry", "sanitizer.sources", "torch", "pyarrow",
         ),
     ),
     # Names become classes, so what is named is imported only when it is asked for.
@@ -182,7 +195,7 @@ ROOMS = {
             *COMMON, "sanitizer.pipeline", "sanitizer.recall", "sanitizer.sources", "sanitizer.survey",
             "detectors.base",
         ),
-        lazily=("sanitizer.embed", "sanitizer.extraction", "sanitizer.trials", "torch"),
+        lazily=("sanitizer.devices", "sanitizer.embed", "sanitizer.extraction", "sanitizer.trials", "torch"),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.verdict"),
     ),
     "sanitizer.conclusion": Room(

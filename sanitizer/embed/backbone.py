@@ -89,7 +89,7 @@ class Backbone:
 
 def open_backbone(name: str, *, device: torch.device, precision: Literal["auto", "fp32"] = "auto") -> Backbone:
     """``torchvision:NAME``, ``timm:NAME`` or the path of a ``FILE.safetensors``, ready to embed."""
-    network = _network(name)
+    network = open_network(name)
     fold_batch_norms(network.net)
     network.net.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     width = _width(network, name, device)
@@ -114,7 +114,7 @@ def _width(network: Network, name: str, device: torch.device) -> int:
     return int(shape[1])
 
 
-def _network(name: str) -> Network:
+def open_network(name: str) -> Network:
     """What a user means by ``name``."""
     library, _, model = name.partition(":")
     if library == "torchvision" and model:

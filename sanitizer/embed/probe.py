@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanitizer.nets import Checkpoint, ConvNet, Recipe, autocast, build_net, enough_threads, train
+from sanitizer.nets import Checkpoint, Classifier, Recipe, autocast, build_net, enough_threads, train
 
 #: For each budget: the largest side, the fewest epochs and the fewest training steps.
 BUDGETS = {"fast": (32, 5, 800), "standard": (64, 8, 1500), "thorough": (128, 12, 3000)}
@@ -89,7 +89,7 @@ def train_probe(
 
 
 def embed(
-    net: ConvNet,
+    net: Classifier,
     images: torch.Tensor,
     labels: NDArray[np.int64],
     *,

@@ -74,6 +74,11 @@ class Census:
         for row, pixels in self._decoded(rows):
             yield row, fit(pixels, size)
 
+    def each_image(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Pixels]]:
+        """Row and image, at its own size, of every chosen row, in whatever order they are at hand."""
+        assert self.holds == "images"
+        return self._decoded(rows)
+
     def vectors(self) -> NDArray[np.float32]:
         """Ready-made vectors, (n, d), in canonical order."""
         assert self.holds == "vectors"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sanitizer.embed.device import resolve_device
+from sanitizer.devices import resolve_device
 from sanitizer.errors import UsageError
 
 
