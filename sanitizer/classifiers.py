@@ -115,6 +115,10 @@ class _Scratch(Learner):
     def __init__(self, plan: ProbePlan, build: Callable[[int], Classifier]) -> None:
         self.side, self._recipe, self._build = plan.side, plan.recipe, build
 
+    def blank(self, classes: int) -> Classifier:
+        """A network that has learned nothing."""
+        return self._build(classes)
+
     def work(self, samples: int) -> int:
         return samples * self._recipe.epochs
 
@@ -123,7 +127,7 @@ class _Scratch(Learner):
     ) -> Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = self._build(lesson.classes)
+            net = self.blank(lesson.classes)
         know_scale(net, lesson.images)
         return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch)
 

@@ -168,6 +168,43 @@ def poison(
 
 
 @app.command()
+def measure(
+    sets: Annotated[
+        list[Path],
+        typer.Argument(metavar="DEST...", help="Folders that `poison` wrote: one attack, other seeds or targets."),
+    ],
+    test: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Labelled images of the same classes that are not in the set.")
+    ],
+    victim: Annotated[
+        str,
+        typer.Option(metavar="convnet[:WIDTH]|resnet18|frozen:NETWORK|tuned:NETWORK", help="What is trained on it."),
+    ] = "convnet",
+    runs: Annotated[int, typer.Option(help="Victims for each set, each from another seed.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data; as the budget says if left out.")] = None,
+    budget: Annotated[str, typer.Option(help="fast, standard or thorough: image size and epochs.")] = "standard",
+    control: Annotated[bool, typer.Option(help="Train on the unpoisoned set as well.")] = True,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda:N", help="Where to train.")] = "auto",
+    to: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write every figure as JSON.")] = None,
+) -> None:
+    """Does the poison work? Train victims on a poisoned set as it was written, and see what they say."""
+    from sanitizer.attacks.poisoned import PoisonedSet
+    from sanitizer.evaluation.success import Victim, lines, measure_all, write
+    from sanitizer.sources.base import open_source
+
+    trained = Victim(kind=victim, budget=budget, epochs=epochs, device=device)
+    with bars() as progress:
+        found = measure_all(
+            [PoisonedSet.open(folder) for folder in sets], open_source(test), trained,
+            runs=runs, control=control, progress=progress,
+        )  # fmt: skip
+    for line in lines(found):
+        say(line)
+    if to:
+        write(found, to)
+
+
+@app.command()
 def detectors() -> None:
     """List the detectors: ours, and those of installed plugins."""
     for name in registry.names(registry.DETECTORS):

@@ -1,0 +1,1 @@
+"""Verdicts and victims, held against the truth: the only room where both meet."""
