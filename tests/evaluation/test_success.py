@@ -1,4 +1,4 @@
-"""The success meter: it trains on what was written, its control is what was there before, and it says how sure it is."""
+"""The success meter: trains on what was written, beside what was there before, and says how sure it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.toys import CLASSES, write_toys
 
 from sanitizer.attacks.badnets import BadNets
 from sanitizer.attacks.exam import Exam
@@ -18,6 +17,7 @@ from sanitizer.evaluation import success
 from sanitizer.evaluation.success import Grade, Success, Victim, attack_of, lesson_of, lines, measure, unpoisoned, write
 from sanitizer.progress import SILENT
 from sanitizer.sources.base import Source, open_source
+from tests.toys import CLASSES, write_toys
 
 VICTIM = Victim(kind="convnet:8", epochs=6, device="cpu")
 
