@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sanitizer.embed.backbone import open_network
 from sanitizer.embed.head import fit_head
 from sanitizer.embed.network import Network
-from sanitizer.embed.probe import ProbePlan, plan_probe
+from sanitizer.embed.probe import BUDGETS, ProbePlan, plan_probe
 from sanitizer.errors import UsageError
 from sanitizer.nets import Classifier, ConvNet, Recipe, autocast, enough_threads, know_scale, train
 
@@ -105,6 +105,10 @@ def predict(net: Classifier, pixels: NDArray[np.uint8], *, device: torch.device)
 
 
 def _planned(samples: int, side: int, budget: str, epochs: int | None) -> ProbePlan:
+    if budget not in BUDGETS:
+        raise UsageError(f"budget: expected {', '.join(BUDGETS)}, got {budget!r}: choose one of those")
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"epochs: expected at least 1, got {epochs}: choose a higher number")
     plan = plan_probe(samples, side, budget=budget, seed=0)
     return plan if epochs is None else replace(plan, recipe=replace(plan.recipe, epochs=epochs))
 

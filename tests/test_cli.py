@@ -99,7 +99,7 @@ def test_help_names_every_command(run: Run) -> None:
     """On stdout, with exit code 0."""
     answer = run("--help")
     assert (answer.code, answer.err) == (0, "")
-    for command in ("scan", "verify", "report", "poison", "detectors", "attacks", "doctor", "demo"):
+    for command in ("scan", "verify", "report", "poison", "measure", "detectors", "attacks", "doctor", "demo"):
         assert f"\n  {command} " in answer.out
 
 
@@ -137,6 +137,8 @@ def test_nothing_asked_is_help(run: Run) -> None:
         (["verify", "OUT", "DATA"], ["manifest of a scan", "sanitizer scan"]),
         (["report", "OUT"], ["verdict folder"]),
         (["poison", "DATA", "OUT", "--attack", "nonesuch", "--rate", "0.1"], ["'nonesuch'", "badnets"]),
+        (["measure", "OUT", "--test", "DATA"], ["poisoned set", "sanitizer poison"]),
+        (["measure", "OUT"], ["--test"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "nan"], ["rate", "nan"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "1.5"], ["rate", "1.5"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--seed", "-1"], ["seed", "-1"]),
@@ -422,6 +424,21 @@ def test_the_doctor_sees_two_builds_of_faiss(run: Run, monkeypatch: pytest.Monke
     assert answer.code == 2
     assert "both installed" in answer.out
     assert "pip uninstall faiss-cpu faiss-gpu" in answer.out
+
+
+def test_measure_says_what_the_poison_does(run: Run, pictures: Path) -> None:
+    """Success and accuracy, beside the unpoisoned control, and as JSON; bad wishes are one line."""
+    made, figures = pictures.parent / "poisoned", pictures.parent / "figures.json"
+    assert run("poison", pictures, made, "--attack", "badnets").code == 0  # at the attack's own rate
+    words = ("measure", made, "--test", pictures, "--victim", "convnet:2")
+    answer = run(*words, "--epochs", "1", "--runs", "2", "--out", figures)
+    assert (answer.code, answer.err) == (0, "")
+    assert "2 victims" in answer.out
+    assert "unpoisoned" in answer.out
+    assert len(json.loads(figures.read_text())[0]["control"]) == 2
+    assert_one_line(run(*words, "--epochs", "0"), "epochs", "at least 1")
+    assert_one_line(run(*words, "--budget", "lavish"), "budget", "standard")
+    assert_one_line(run(*words[:-1], "resnet50"), "classifier", "resnet18")
 
 
 def test_poison_writes_a_set_with_its_truth(run: Run, pictures: Path) -> None:
