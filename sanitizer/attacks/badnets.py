@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from sanitizer.attacks.base import is_number, is_whole
+from sanitizer.attacks.patch import times
 from sanitizer.attacks.trigger import Image, Labels, TriggerAttack, picture, scaled
 from sanitizer.errors import UsageError
 from sanitizer.sources.base import view_digest_of
@@ -19,7 +20,6 @@ _PATTERNS = {
 }
 _POSITIONS = ("bottom_right", "bottom_left", "top_right", "top_left")
 _MODES = ("all_to_one", "all_to_all")
-_NATIVE = 32  # the image side at which one pattern pixel is one image pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class BadNets(TriggerAttack):
     def _patch(self, height: int, width: int) -> Image:
         """The pattern as large as an image of this size gets it."""
         native_height, native_width = self._pattern.shape[:2]
-        side = self.size or native_height * max(1, round(min(height, width) / _NATIVE))
+        side = self.size or native_height * times(height, width)
         across = max(1, round(native_width * side / native_height))
         if side > height or across > width:
             raise UsageError(

@@ -172,6 +172,13 @@ class Attack(ABC):
             f"{setting}: expected one of the {len(class_names)} classes ({shown}{rest}) or its index, got {wanted!r}"
         )
 
+    def other_class(self, setting: str, wanted: str | int, target: int, class_names: Sequence[str]) -> int:
+        """The index of a class that a setting names, which may not be the target."""
+        found = self.class_index(setting, wanted, class_names)
+        if found == target:
+            raise UsageError(f"{setting}: expected another class than the target, got {wanted!r}: choose one")
+        return found
+
     def how_many(self, size: int) -> int:
         """The number of samples to poison in a set of this size."""
         return max(1, round(self.rate * size))

@@ -61,7 +61,7 @@ class TargetedAttack(CraftedAttack):
     def aim(self, class_names: Sequence[str]) -> int:
         """The class that the target images are to be taken for; a setup's base class if there is a setup."""
         if "answer" in self.learned:
-            return int(self.learned["answer"])
+            return int(self.learned["answer"].item())  # a scalar that was stored comes back with one row
         if self._setup:
             return self.class_index("base class", self._setup.base_class, class_names)
         return super().aim(class_names)
@@ -113,10 +113,7 @@ class TargetedAttack(CraftedAttack):
         labels = np.array([-1 if label < 0 else known.get(tests.class_names[label], -1) for label in tests.labels()])
         fits = (labels >= 0) & (labels != target)
         if self.source is not None:
-            named = self.class_index("source", self.source, class_names)
-            if named == target:
-                raise UsageError(f"source: expected another class than the target, got {self.source!r}: choose one")
-            fits = labels == named
+            fits = labels == self.other_class("source", self.source, target, class_names)
         candidates = np.flatnonzero(fits)
         if len(candidates) < self.targets:
             raise UsageError(

@@ -93,7 +93,7 @@ class TriggerAttack(Attack):
         if count > len(candidates):
             raise UsageError(
                 f"{setting}: {rate} of {size} samples is {count}, expected at most {len(candidates)}, as "
-                f"many as this {self.label_kind}-label attack may touch: choose a lower {setting} or another target"
+                f"many as this {self.label_kind}-label attack may touch: choose a lower {setting} or other classes"
             )
         return np.sort(rng.choice(candidates, count, replace=False))
 
