@@ -7,7 +7,7 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,10 @@ from sanitizer.attacks.base import Attack
 from sanitizer.attacks.blended import Blended
 from sanitizer.attacks.poisoned import PoisonedSet
 from sanitizer.attacks.preview import preview
+from sanitizer.attacks.workshop import Workshop
 from sanitizer.errors import SanitizerError, SourceError, UsageError
 from sanitizer.sources.base import Found, Source, open_source
+from sanitizer.sources.census import Census, take_census
 from sanitizer.sources.decode import Limits, decode
 
 CLASSES = ("bird", "cat", "dog")
@@ -251,13 +253,14 @@ def test_a_target_is_a_name_or_an_index() -> None:
         {"rate": 0.1, "seed": -1},
         {"rate": 0.1, "seed": 0.5},
         {"rate": 0.1, "quality": 0},
+        {"rate": 0.1, "samples": 0},
         {"rate": 0.1, "quality": 101},
     ],
     ids=str,
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, object]) -> None:
     """At once, with one line that names setting, expectation and value."""
-    with pytest.raises(UsageError, match=r"(rate|seed|quality): expected .*, got ") as caught:
+    with pytest.raises(UsageError, match=r"(rate|seed|quality|samples): expected .*, got ") as caught:
         BadNets(**settings)
     assert "\n" not in str(caught.value)
 
@@ -374,3 +377,61 @@ def test_a_preview_never_lies_inside_the_data(tmp_path: Path) -> None:
     for folder in (poisoned.data, tmp_path / "source"):
         with pytest.raises(UsageError, match="inside the source"):
             preview(poisoned, folder / "preview.png")
+
+
+def test_a_copy_may_hold_a_part_of_the_source(source: Source, tmp_path: Path) -> None:
+    """As many samples as asked, drawn at random; the rate is a share of those, and the recipe counts the others."""
+    poisoned = BadNets(rate=0.2, samples=20).poison(source, tmp_path / "out")
+    assert poisoned.recipe["counts"] == {"samples": 20, "clean": 16, "poison": 4, "cover": 0, "left_out": 0}
+    assert poisoned.recipe["not_drawn"] == COUNT - 20
+    assert len(items(open_source(str(poisoned.data)))) == len(poisoned.truth()) == 20
+    other = BadNets(rate=0.2, samples=20, seed=1).poison(source, tmp_path / "other")
+    assert set(other.truth()["source_id"].to_pylist()) != set(poisoned.truth()["source_id"].to_pylist())
+
+
+def test_more_samples_than_there_are_are_all_of_them(source: Source, tmp_path: Path) -> None:
+    """Nothing is invented."""
+    assert len(BadNets(rate=0.2, samples=COUNT + 1).poison(source, tmp_path / "out").truth()) == COUNT
+
+
+class Keeper(BadNets):
+    """Insists on one sample."""
+
+    def keeps(self, census: Census) -> frozenset[str]:
+        """The last."""
+        return frozenset([census.samples[-1].id])
+
+
+def test_what_an_attack_insists_on_is_drawn(source: Source, tmp_path: Path) -> None:
+    """Whatever the seed."""
+    last = take_census(source).samples[-1].id
+    for seed in range(3):
+        truth = Keeper(rate=0.1, samples=8, seed=seed).poison(source, tmp_path / str(seed)).truth()
+        assert last in truth["source_id"].to_pylist()
+
+
+class Learner(BadNets):
+    """Learns the mean colour of the set."""
+
+    def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:
+        """One number a channel."""
+        return self.knowing({"mean": census.views(8).mean(axis=(0, 1, 2)).astype(np.float32)})
+
+
+def test_what_an_attack_learned_lies_with_the_set(source: Source, tmp_path: Path) -> None:
+    """It comes back as it was, it is no setting, and an attack that learns nothing leaves no file."""
+    poisoned = Learner(rate=0.1).poison(source, tmp_path / "out")
+    learned = PoisonedSet.open(poisoned.root).learned()
+    assert learned["mean"].shape == (3,)
+    assert np.array_equal(learned["mean"], take_census(source).views(8).mean(axis=(0, 1, 2)).astype(np.float32))
+    assert "learned" not in poisoned.recipe["settings"]
+    plain = BadNets(rate=0.1).poison(source, tmp_path / "plain")
+    assert (plain.learned(), (plain.root / "learned.safetensors").exists()) == ({}, False)
+
+
+def test_a_broken_file_of_what_was_learned_is_one_line(source: Source, tmp_path: Path) -> None:
+    """No traceback out of a library."""
+    poisoned = Learner(rate=0.1).poison(source, tmp_path / "out")
+    (poisoned.root / "learned.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(SourceError, match="expected a poisoned set"):
+        poisoned.learned()
