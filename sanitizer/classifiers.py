@@ -22,7 +22,7 @@ from sanitizer.embed.head import fit_head
 from sanitizer.embed.network import Network
 from sanitizer.embed.probe import BUDGETS, ProbePlan, plan_probe
 from sanitizer.errors import UsageError
-from sanitizer.nets import Classifier, ConvNet, Recipe, autocast, enough_threads, know_scale, train
+from sanitizer.nets import Classifier, ConvNet, Perturb, Recipe, autocast, enough_threads, know_scale, train
 
 NAMES = "convnet, convnet:WIDTH, resnet18, frozen:NETWORK or tuned:NETWORK"
 
@@ -57,9 +57,15 @@ class Learner(ABC):
 
     @abstractmethod
     def fit(
-        self, lesson: Lesson, *, seed: int, device: torch.device, on_batch: Callable[[int], None] = _silent
+        self,
+        lesson: Lesson,
+        *,
+        seed: int,
+        device: torch.device,
+        on_batch: Callable[[int], None] = _silent,
+        perturb: Perturb | None = None,
     ) -> Classifier:
-        """A classifier in eval mode on ``device``; a pure function of the lesson and the seed."""
+        """A classifier in eval mode on ``device``; a pure function of the lesson, the seed and ``perturb``."""
 
     def work(self, samples: int) -> int:
         """The number of images that ``fit`` reports of a lesson of so many samples."""
@@ -127,13 +133,19 @@ class _Scratch(Learner):
         return samples * self._recipe.epochs
 
     def fit(
-        self, lesson: Lesson, *, seed: int, device: torch.device, on_batch: Callable[[int], None] = _silent
+        self,
+        lesson: Lesson,
+        *,
+        seed: int,
+        device: torch.device,
+        on_batch: Callable[[int], None] = _silent,
+        perturb: Perturb | None = None,
     ) -> Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = self.blank(lesson.classes)
         know_scale(net, lesson.images)
-        return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch)
+        return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch, perturb)
 
 
 class _Frozen(Learner):
@@ -149,7 +161,12 @@ class _Frozen(Learner):
         seed: int,  # noqa: ARG002 - nothing is drawn
         device: torch.device,
         on_batch: Callable[[int], None] = _silent,
+        perturb: Perturb | None = None,
     ) -> Classifier:
+        if perturb:
+            raise UsageError(
+                "expected a classifier that trains as a whole, got frozen:NETWORK, which does not: use tuned:NETWORK"
+            )
         net = _Pretrained(self._network).to(device).to(memory_format=torch.channels_last).eval()
         features = _features(net, lesson, device, on_batch)
         mean, spread = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
@@ -172,10 +189,16 @@ class _Tuned(Learner):
         return samples * (self._recipe.epochs + 1)
 
     def fit(
-        self, lesson: Lesson, *, seed: int, device: torch.device, on_batch: Callable[[int], None] = _silent
+        self,
+        lesson: Lesson,
+        *,
+        seed: int,
+        device: torch.device,
+        on_batch: Callable[[int], None] = _silent,
+        perturb: Perturb | None = None,
     ) -> Classifier:
         net = _Frozen(self._network).fit(lesson, seed=seed, device=device, on_batch=on_batch)
-        return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch)
+        return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch, perturb)
 
 
 class _Pretrained(Classifier):
@@ -216,12 +239,18 @@ def _resnet18(classes: int) -> Classifier:
 
 
 def _trained(
-    net: Classifier, lesson: Lesson, recipe: Recipe, device: torch.device, on_batch: Callable[[int], None]
+    net: Classifier,
+    lesson: Lesson,
+    recipe: Recipe,
+    device: torch.device,
+    on_batch: Callable[[int], None],
+    perturb: Perturb | None,
 ) -> Classifier:
     with enough_threads(recipe.batch_size * lesson.pixels.shape[1] ** 2):
         train(
-            net, lesson.images, torch.from_numpy(lesson.labels), lesson.keys, recipe, device=device, on_batch=on_batch
-        )
+            net, lesson.images, torch.from_numpy(lesson.labels), lesson.keys, recipe,
+            device=device, on_batch=on_batch, perturb=perturb,
+        )  # fmt: skip
     return net
 
 

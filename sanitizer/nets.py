@@ -81,6 +81,10 @@ class Classifier(nn.Module):
         return logits
 
 
+#: A batch (b, 3, h, w) in [0, 1] and its labels, and the network as it is -> what it is trained on instead.
+Perturb = Callable[[Classifier, Tensor, Tensor], Tensor]
+
+
 class ConvNet(Classifier):
     """Six 3x3 convolutions in three stages, global max pooling, a linear head.
 
@@ -138,6 +142,7 @@ def train(
     on_batch: Callable[[int], None] = lambda count: None,
     resume: Checkpoint | None = None,
     on_epoch: Callable[[Checkpoint], None] | None = None,
+    perturb: Perturb | None = None,
 ) -> Training:
     """Train ``net`` in place; returns it with each sample's loss in every epoch."""
     net.to(device).to(memory_format=torch.channels_last).train()
@@ -148,8 +153,8 @@ def train(
         net.parameters(), lr=recipe.peak_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.peak_rate, total_steps=steps + 1, pct_start=0.25, anneal_strategy="linear",
-        div_factor=10, final_div_factor=1000, cycle_momentum=False,
+        optimiser, recipe.peak_rate, total_steps=steps + 1, pct_start=0.25 if steps >= 7 else 2 / (steps + 1),
+        anneal_strategy="linear", div_factor=10, final_div_factor=1000, cycle_momentum=False,
     )  # fmt: skip
     losses = np.zeros((n, recipe.epochs), dtype=np.float32)
     if resume:
@@ -162,9 +167,11 @@ def train(
         for rows in _even_batches(order, batch):
             images = _augment(pixels[rows], draws[rows], recipe)
             images = images.to(device).contiguous(memory_format=torch.channels_last)
+            answers = labels[rows].to(device)
+            changed = perturb(net, images.float() / 255, answers) if perturb else None
             with autocast(device):
-                logits = net(net.normalise(images))
-            loss = F.cross_entropy(logits.float(), labels[rows].to(device), reduction="none")
+                logits = net(net.normalise(images) if changed is None else net.standardise(changed))
+            loss = F.cross_entropy(logits.float(), answers, reduction="none")
             optimiser.zero_grad(set_to_none=True)
             loss.mean().backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -57,6 +57,12 @@ def test_global_seeds_change_nothing() -> None:
     assert same(*runs)
 
 
+@pytest.mark.parametrize("epochs", range(1, 9))
+def test_the_shortest_runs_train(epochs: int) -> None:
+    """One batch an epoch: the schedule has room for as little as one step."""
+    assert np.isfinite(weights(trained(*toy(8), replace(RECIPE, epochs=epochs)))).all()
+
+
 def test_the_recipe_seed_and_the_keys_change_the_run() -> None:
     """Another seed, or other content keys, is another run."""
     pixels, labels, keys = toy(40)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -84,6 +84,14 @@ class CraftedAttack(Attack):
         """How to search."""
         return Craft(eps=self.eps / 255, steps=self.steps, restarts=self.restarts, seed=self.seed)
 
+    def search_in(self, scene: Scene) -> Craft:  # noqa: ARG002
+        """How to search, for attacks that look at the surrogates first."""
+        return self.search()
+
+    def pick_in(self, scene: Scene) -> NDArray[np.intp]:
+        """As many positions to change, in order, for attacks that look at the surrogates first."""
+        return scene.rows
+
     def pick(self, census: Census, target: int) -> NDArray[np.intp]:
         """Positions to change, in order: a random share of the target class."""
         candidates = np.flatnonzero(census.labels() == target)
@@ -97,14 +105,15 @@ class CraftedAttack(Attack):
 
     def plan(self, census: Census, target: int, workshop: Workshop) -> Plan:
         """Change the picked samples; their labels stay."""
-        rows = self.pick(census, target)
-        scene = self.scene(census, rows, target, workshop)
-        how, before = self.search(), scene.images(rows)
+        scene = self.scene(census, self.pick(census, target), target, workshop)
+        scene = replace(scene, rows=self.pick_in(scene))
+        how, before = self.search_in(scene), scene.images(scene.rows)
+        shelf = self._shelf(census, scene.rows, workshop)
         with workshop.progress.stage("crafting", how.steps * how.restarts) as advance:
-            after, lowest = craft(before, self.losses(scene), how, shelf=self._shelf(census, workshop), advance=advance)
+            after, lowest = craft(before, self.losses(scene), how, shelf=shelf, advance=advance)
         planted = {
             census.samples[row].id: Planted("poison", target, changed_by(change))
-            for row, change in zip(rows, (after - before).cpu(), strict=True)
+            for row, change in zip(scene.rows, (after - before).cpu(), strict=True)
         }
         return Plan(planted, {"final_loss": lowest})
 
@@ -126,6 +135,10 @@ class CraftedAttack(Attack):
                 f"surrogate: expected networks that take images of one size, got {self.surrogate!r}, which take "
                 f"{', '.join(f'{kind.side} pixels' for kind in kinds)}: name others"
             )
+        if (unlabelled := int((census.labels() < 0).sum())) > 0:
+            raise UsageError(
+                f"{self.name} needs a label for every sample, {unlabelled} have none: label or remove them"
+            )
         lesson = Lesson(census.views(kinds[0].side), census.labels(), census.keys(), len(census.class_names))
         surrogates = tuple(
             self.fitted(kind, lesson, number, device, workshop) for kind in kinds for number in range(self.ensemble)
@@ -140,14 +153,16 @@ class CraftedAttack(Attack):
         with workshop.progress.stage("surrogate", kind.work(len(lesson.pixels))) as advance:
             return kind.fit(lesson, seed=seed, device=device, on_batch=advance)
 
-    def _shelf(self, census: Census, workshop: Workshop) -> Shelf | None:
+    def _shelf(self, census: Census, rows: NDArray[np.intp], workshop: Workshop) -> Shelf | None:
         """Where a search that is interrupted leaves its state: it depends on the attack, the data and the code."""
         if workshop.store is None:
             return None
         data = hashlib.sha256("".join(f"{s.digest} {s.label} " for s in census.samples).encode()).hexdigest()
         code = implementation("sanitizer.attacks", "sanitizer.nets", "sanitizer.classifiers")
         held = hashlib.sha256(b"".join(self.learned[name].tobytes() for name in sorted(self.learned))).hexdigest()
-        return workshop.store.shelf("crafting", attack=self.facts(), data=data, learned=held, code=code)
+        return workshop.store.shelf(
+            "crafting", attack=self.facts(), data=data, rows=rows.tolist(), learned=held, code=code
+        )
 
 
 def tensor_of(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

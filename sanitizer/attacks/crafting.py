@@ -70,6 +70,7 @@ def craft(
 
     With a ``shelf`` a search that was interrupted goes on from its last round, and ends where it would have.
     """
+    images = images.contiguous()  # the memory layout decides how sums are rounded: one for all that resume
     search = _kept(shelf, images) or _Search(images, how)
     advance(how.steps * search.restart + search.step)
     while search.restart < how.restarts:
@@ -169,11 +170,11 @@ def _within(delta: Tensor, images: Tensor, eps: float) -> Tensor:
 
 
 def _moved(images: Tensor, how: Craft, draw: torch.Generator) -> Tensor:
-    """Every image moved and mirrored at random, in a way that gradients pass through."""
+    """Every image moved by whole pixels, as in training, and mirrored at random, in a way that gradients pass."""
     if not how.max_shift and not how.flip:
         return images
     b, _, h, w = images.shape
-    shift = (torch.rand(b, 2, generator=draw) * 2 - 1) * how.max_shift
+    shift = torch.randint(-how.max_shift, how.max_shift + 1, (b, 2), generator=draw)
     mirrored = torch.where((torch.rand(b, generator=draw) < 0.5) & torch.tensor(how.flip), -1.0, 1.0)
     turn = torch.zeros(b, 2, 3)
     turn[:, 0, 0], turn[:, 1, 1] = mirrored, 1.0

@@ -33,8 +33,11 @@ def read_setup(path: str, number: int) -> Setup:
         if not 0 <= number < len(setups):
             raise UsageError(f"setup: expected a number from 0 to {len(setups) - 1}, got {number}: choose another")
         target_class, target_index, base_class, bases = (setups[number][key] for key in _KEYS)
-        return Setup(int(target_class), int(target_index), int(base_class), tuple(map(int, bases)))
-    except (OSError, ValueError, TypeError, KeyError, LookupError) as error:
+        found = Setup(int(target_class), int(target_index), int(base_class), tuple(map(int, bases)))
+        if not bases or found.target_class == found.base_class:
+            raise ValueError("it changes no sample, or leads a class to itself")
+        return found
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise UsageError(
             f"setups: expected a JSON list of setups with {', '.join(_KEYS)}, got {path!r} ({why}): name such a file"
@@ -53,7 +56,7 @@ def rows_at(census: Census, indices: Sequence[int], label: int, what: str) -> ND
     rows = np.array([places[index] for index in indices], np.intp)
     if (census.labels()[rows] != label).any():
         raise UsageError(f"setup: expected class {label} at the rows of its {what}: use the data in its original order")
-    return np.sort(rows)
+    return np.unique(rows)
 
 
 def _tail(name: str) -> str:

@@ -72,7 +72,10 @@ class TargetedAttack(CraftedAttack):
             raise UsageError(
                 f"{self.name} needs test images that nobody trains on, got none: name them, --set test=SOURCE"
             )
-        tests = readable(open_source(self.test), workshop.progress)
+        source = open_source(self.test)
+        if source.holds != "images":
+            raise UsageError(f"test: expected images, {self.test!r} holds {source.holds}: name a set of images")
+        tests = readable(source, workshop.progress)
         rows = self._chosen(tests, census.class_names, target)
         taken = {sample.view_digest for sample in census.samples}
         if any(tests.samples[row].view_digest in taken for row in rows):

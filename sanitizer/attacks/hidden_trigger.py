@@ -1,0 +1,165 @@
+"""Hidden trigger: poison that only a network takes for images with the trigger (Saha et al. 2020, arXiv:1910.00033)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanitizer.attacks.base import is_whole
+from sanitizer.attacks.crafted import CraftedAttack, Scene, tensor_of
+from sanitizer.attacks.crafting import Craft, Loss, LossOfRound
+from sanitizer.attacks.feature_collision import collision, features, still_features
+from sanitizer.attacks.patch import colour_noise, times
+from sanitizer.attacks.poisoned import Plan
+from sanitizer.attacks.trigger import Image, Labels, TriggerAttack, picture, scaled
+from sanitizer.attacks.workshop import Workshop
+from sanitizer.errors import UsageError
+from sanitizer.sources.base import view_digest_of
+from sanitizer.sources.census import Census
+
+_ROUNDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenTrigger(CraftedAttack, TriggerAttack):
+    """Images of the target class with the features of patched images of the source class; no poison shows the patch.
+
+    Meant for victims that keep a pretrained network: name it, with `surrogate=frozen:NETWORK`.
+
+    Args:
+        source: Class whose images, once patched, are taken for the target class; the one after it if None.
+        pattern: "noise", or an image file that is squeezed into the square.
+        size: Side of the square in an image of 32 pixels; larger images get it in whole multiples. Its place is
+            random.
+    """
+
+    name: ClassVar[str] = "hidden_trigger"
+    paper: ClassVar[str] = "Saha et al. 2020, arXiv:1910.00033"
+    threat: ClassVar[str] = "backdoor, clean label"
+    cost: ClassVar[str] = "minutes"
+    says: ClassVar[str] = "A patch that no training image shows makes a model take one class for another."
+
+    rate: float = 0.02
+    source: str | int | None = None
+    pattern: str = "noise"
+    size: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("size", is_whole(self.size) and self.size >= 1, "pixels, at least 1")
+        _ = self._square  # a file that cannot be read is refused before any work is done
+
+    def stamp(self, image: Image, rng: np.random.Generator) -> Image:
+        """Put the square anywhere."""
+        larger = times(*image.shape[:2])
+        square = self._square.repeat(larger, axis=0).repeat(larger, axis=1)
+        room = [outer - inner for outer, inner in zip(image.shape[:2], square.shape, strict=False)]
+        if min(room) < 0:
+            raise UsageError(
+                f"size: expected a square that fits every image, got {len(square)} pixels for an image of "
+                f"{image.shape[1]}x{image.shape[0]}: choose a smaller size"
+            )
+        top, left = (int(rng.integers(free + 1)) for free in room)
+        stamped = image.copy()
+        stamped[top : top + len(square), left : left + len(square)] = square
+        return stamped
+
+    def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:  # noqa: ARG002
+        """Find the source class."""
+        return self.knowing({"source": np.array([self._source(census.class_names, target)])})
+
+    def plan(self, census: Census, target: int, workshop: Workshop) -> Plan:
+        """As crafted; the recipe says which class the source is."""
+        plan = super().plan(census, target, workshop)
+        source = census.class_names[self._source(census.class_names, target)]
+        return replace(plan, notes={**plan.notes, **self.notes(), "source": source})
+
+    def losses(self, scene: Scene) -> LossOfRound:
+        """Every round pairs the images with the patched ones that they are nearest to by then."""
+        patched = self._patched(scene)
+        goals = [still_features(net, patched) for net in scene.surrogates]
+
+        def of_round(number: int, images: Tensor) -> Loss:  # noqa: ARG001
+            found = [still_features(net, images) for net in scene.surrogates]
+            apart = [torch.cdist(f, goal) / goal.norm(dim=1).mean() for f, goal in zip(found, goals, strict=True)]
+            order = paired(torch.stack(apart).sum(dim=0))
+            return _towards(scene, [goal[order] for goal in goals])
+
+        return of_round
+
+    def loss(self, scene: Scene) -> Loss:
+        """That of the first round."""
+        return self.losses(scene)(0, scene.images(scene.rows))
+
+    def search(self) -> Craft:
+        """In more rounds; from the images themselves, but several searches need noise to differ."""
+        return replace(super().search(), start="zero" if self.restarts == 1 else "uniform", rounds=_ROUNDS)
+
+    def victims(self, labels: Labels, answers: Labels, class_names: Sequence[str]) -> NDArray[np.bool_]:  # noqa: ARG002
+        """Images of the source class."""
+        return np.asarray(labels == self._source(class_names, self.aim(class_names)))
+
+    def notes(self) -> dict[str, Any]:
+        """The identity of a pattern that comes from a file."""
+        if self.pattern == "noise":
+            return {}
+        return {"pattern_view_digest": view_digest_of(np.rint(self._picture * 255).astype(np.uint8))}
+
+    def _patched(self, scene: Scene) -> Tensor:
+        """As many patched images of the source class as there are poisons, in [0, 1]; few images are used again."""
+        candidates = np.flatnonzero(scene.lesson.labels == int(self.learned["source"][0]))
+        if not len(candidates):
+            raise UsageError(
+                f"source: expected images of the source class in the set, got none for {self.source!r}: choose another"
+            )
+        count = len(scene.rows)
+        drawn = np.random.default_rng(self.seed).permutation(np.resize(candidates, max(count, len(candidates))))[:count]
+        return tensor_of(self.trigger(scene.lesson.pixels[drawn]), scene.device)
+
+    def _source(self, class_names: Sequence[str], target: int) -> int:
+        source = self.class_index(
+            "source", (target + 1) % len(class_names) if self.source is None else self.source, class_names
+        )
+        if source == target:
+            raise UsageError(f"source: expected another class than the target, got {self.source!r}: choose one")
+        return source
+
+    @cached_property
+    def _picture(self) -> Image:
+        return colour_noise() if self.pattern == "noise" else picture("pattern", self.pattern)
+
+    @cached_property
+    def _square(self) -> Image:
+        return scaled(self._picture, self.size, self.size)
+
+
+def _towards(scene: Scene, goals: list[Tensor]) -> Loss:
+    """The relative squared distance of every image to its own goal, over the networks."""
+
+    def value(images: Tensor, rows: Tensor) -> Tensor:
+        pairs = zip(scene.surrogates, goals, strict=True)
+        return torch.stack([collision(features(net, images), goal[rows]) for net, goal in pairs]).mean()
+
+    return value
+
+
+def paired(distance: Tensor) -> Tensor:
+    """A column for each row of (n, m >= n), no column twice: the smallest distances are served first.
+
+    >>> paired(torch.tensor([[1.0, 2.0], [0.0, 9.0]]))
+    tensor([1, 0])
+    """
+    left = distance.clone()
+    columns = torch.zeros(len(left), dtype=torch.int64, device=left.device)
+    for _ in range(len(left)):
+        row, column = divmod(int(left.argmin()), left.shape[1])
+        columns[row] = column
+        left[row], left[:, column] = torch.inf, torch.inf
+    return columns
