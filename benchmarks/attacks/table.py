@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +16,12 @@ HEADER = """\
 def render(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """One row for each attack and setting: the mean over seeds or targets, and the range."""
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for key, cell in cells.items():
-        groups[key.rpartition("/")[0]].append(cell)
-    return HEADER + "".join(row(runs) for _, runs in sorted(groups.items(), key=lambda group: group[1][0]["attack"]))
+    for cell in cells.values():
+        fixed = {name: value for name, value in cell["settings"].items() if name != "setup"}
+        groups[json.dumps([cell["attack"], cell["rate"], cell["data"], cell["victim"], cell["epochs"], fixed])].append(
+            cell
+        )
+    return HEADER + "".join(row(runs) for _, runs in sorted(groups.items()))
 
 
 def row(runs: list[Mapping[str, Any]]) -> str:

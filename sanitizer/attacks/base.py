@@ -172,8 +172,10 @@ class Attack(ABC):
             f"{setting}: expected one of the {len(class_names)} classes ({shown}{rest}) or its index, got {wanted!r}"
         )
 
-    def other_class(self, setting: str, wanted: str | int, target: int, class_names: Sequence[str]) -> int:
-        """The index of a class that a setting names, which may not be the target."""
+    def other_class(self, setting: str, wanted: str | int | None, target: int, class_names: Sequence[str]) -> int:
+        """The index of a class that a setting names, which may not be the target; the one after that if None."""
+        if wanted is None:
+            return (target + 1) % len(class_names)
         found = self.class_index(setting, wanted, class_names)
         if found == target:
             raise UsageError(f"{setting}: expected another class than the target, got {wanted!r}: choose one")

@@ -124,12 +124,7 @@ class HiddenTrigger(CraftedAttack, TriggerAttack):
         return tensor_of(self.trigger(scene.lesson.pixels[drawn]), scene.device)
 
     def _source(self, class_names: Sequence[str], target: int) -> int:
-        source = self.class_index(
-            "source", (target + 1) % len(class_names) if self.source is None else self.source, class_names
-        )
-        if source == target:
-            raise UsageError(f"source: expected another class than the target, got {self.source!r}: choose one")
-        return source
+        return self.other_class("source", self.source, target, class_names)
 
     @cached_property
     def _picture(self) -> Image:

@@ -55,10 +55,7 @@ class TaCT(CoveredAttack, Trojan):
         return np.isin(labels, self._cover_classes(target, class_names))
 
     def _source(self, class_names: Sequence[str]) -> int:
-        target = self.aim(class_names)
-        if self.source is None:
-            return (target + 1) % len(class_names)
-        return self.other_class("source", self.source, target, class_names)
+        return self.other_class("source", self.source, self.aim(class_names), class_names)
 
     def _cover_classes(self, target: int, class_names: Sequence[str]) -> list[int]:
         taken = (target, self._source(class_names))
