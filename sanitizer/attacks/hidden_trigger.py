@@ -4,40 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanitizer.attacks.base import is_whole
 from sanitizer.attacks.crafted import CraftedAttack, Scene, tensor_of
 from sanitizer.attacks.crafting import Craft, Loss, LossOfRound
 from sanitizer.attacks.feature_collision import collision, features, still_features
-from sanitizer.attacks.patch import colour_noise, times
+from sanitizer.attacks.patch import times
 from sanitizer.attacks.poisoned import Plan
-from sanitizer.attacks.trigger import Image, Labels, TriggerAttack, picture, scaled
+from sanitizer.attacks.square import SquareTrigger
+from sanitizer.attacks.trigger import Image, Labels
 from sanitizer.attacks.workshop import Workshop
 from sanitizer.errors import UsageError
-from sanitizer.sources.base import view_digest_of
 from sanitizer.sources.census import Census
 
 _ROUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class HiddenTrigger(CraftedAttack, TriggerAttack):
-    """Images of the target class with the features of patched images of the source class; no poison shows the patch.
+class HiddenTrigger(CraftedAttack, SquareTrigger):
+    """Images of the target class with the features of images of the source class that show the square; they show none.
 
     Meant for victims that keep a pretrained network: name it, with `surrogate=frozen:NETWORK`.
 
     Args:
         source: Class whose images, once patched, are taken for the target class; the one after it if None.
-        pattern: "noise", or an image file that is squeezed into the square.
-        size: Side of the square in an image of 32 pixels; larger images get it in whole multiples. Its place is
-            random.
     """
 
     name: ClassVar[str] = "hidden_trigger"
@@ -48,18 +43,11 @@ class HiddenTrigger(CraftedAttack, TriggerAttack):
 
     rate: float = 0.02
     source: str | int | None = None
-    pattern: str = "noise"
-    size: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.expect("size", is_whole(self.size) and self.size >= 1, "pixels, at least 1")
-        _ = self._square  # a file that cannot be read is refused before any work is done
 
     def stamp(self, image: Image, rng: np.random.Generator) -> Image:
         """Put the square anywhere."""
         larger = times(*image.shape[:2])
-        square = self._square.repeat(larger, axis=0).repeat(larger, axis=1)
+        square = self.square.repeat(larger, axis=0).repeat(larger, axis=1)
         room = [outer - inner for outer, inner in zip(image.shape[:2], square.shape, strict=False)]
         if min(room) < 0:
             raise UsageError(
@@ -106,12 +94,6 @@ class HiddenTrigger(CraftedAttack, TriggerAttack):
         """Images of the source class."""
         return np.asarray(labels == self._source(class_names, self.aim(class_names)))
 
-    def notes(self) -> dict[str, Any]:
-        """The identity of a pattern that comes from a file."""
-        if self.pattern == "noise":
-            return {}
-        return {"pattern_view_digest": view_digest_of(np.rint(self._picture * 255).astype(np.uint8))}
-
     def _patched(self, scene: Scene) -> Tensor:
         """As many patched images of the source class as there are poisons, in [0, 1]; few images are used again."""
         candidates = np.flatnonzero(scene.lesson.labels == int(self.learned["source"][0]))
@@ -125,14 +107,6 @@ class HiddenTrigger(CraftedAttack, TriggerAttack):
 
     def _source(self, class_names: Sequence[str], target: int) -> int:
         return self.other_class("source", self.source, target, class_names)
-
-    @cached_property
-    def _picture(self) -> Image:
-        return colour_noise() if self.pattern == "noise" else picture("pattern", self.pattern)
-
-    @cached_property
-    def _square(self) -> Image:
-        return scaled(self._picture, self.size, self.size)
 
 
 def _towards(scene: Scene, goals: list[Tensor]) -> Loss:
