@@ -34,7 +34,8 @@ class Craft:
     Args:
         eps: Largest change of a pixel, from 0 to 1.
         steps: Steps of one search.
-        rate: Size of a step, from 0 to 1; a tenth of it after 3/8, 5/8 and 7/8 of the steps each.
+        rate: Size of a step, from 0 to 1.
+        drops: After each of these shares of the steps, a tenth of it.
         signed: Adam sees the sign of the gradient only.
         restarts: Searches from other starts; the one that ends lowest is kept.
         batch: Images whose loss is taken together.
@@ -48,6 +49,7 @@ class Craft:
     eps: float
     steps: int = 250
     rate: float = 0.025
+    drops: tuple[float, ...] = (3 / 8, 5 / 8, 7 / 8)
     signed: bool = True
     restarts: int = 1
     batch: int = 512
@@ -131,7 +133,7 @@ class _Search:
         """Adam, with its usual constants."""
         self.mean = 0.9 * self.mean + 0.1 * gradient
         self.square = 0.999 * self.square + 0.001 * gradient**2
-        drops = sum(self.step > share * how.steps for share in (3 / 8, 5 / 8, 7 / 8))
+        drops = sum(self.step > share * how.steps for share in how.drops)
         mean, square = self.mean / (1 - 0.9**self.step), self.square / (1 - 0.999**self.step)
         self.delta = self.delta - how.rate * 0.1**drops * mean / (square.sqrt() + 1e-8)
 
