@@ -11,6 +11,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 import torch
@@ -50,12 +51,23 @@ class Lesson:
         return torch.from_numpy(self.pixels).permute(0, 3, 1, 2)
 
 
+@dataclass(frozen=True)
+class _Course:
+    """How a lesson is taught."""
+
+    seed: int
+    device: torch.device
+    on_batch: Callable[[int], None]
+    perturb: Perturb | None
+
+
 class Learner(ABC):
     """A kind of classifier, and how it is fitted."""
 
     side: int  # of the images it takes
+    recipe: Recipe | None = None  # of the training as a whole; None if only a head is fitted
 
-    @abstractmethod
+    @final
     def fit(
         self,
         lesson: Lesson,
@@ -66,10 +78,14 @@ class Learner(ABC):
         perturb: Perturb | None = None,
     ) -> Classifier:
         """A classifier in eval mode on ``device``; a pure function of the lesson, the seed and ``perturb``."""
+        return self._fit(lesson, _Course(seed, device, on_batch, perturb))
 
+    @abstractmethod
     def work(self, samples: int) -> int:
         """The number of images that ``fit`` reports of a lesson of so many samples."""
-        return samples
+
+    @abstractmethod
+    def _fit(self, lesson: Lesson, course: _Course) -> Classifier: ...
 
 
 def learner(
@@ -122,30 +138,24 @@ def _planned(samples: int, side: int, budget: str, epochs: int | None) -> ProbeP
 class _Scratch(Learner):
     """A network that starts from nothing."""
 
+    recipe: Recipe
+
     def __init__(self, plan: ProbePlan, build: Callable[[int], Classifier]) -> None:
-        self.side, self._recipe, self._build = plan.side, plan.recipe, build
+        self.side, self.recipe, self._build = plan.side, plan.recipe, build
 
     def blank(self, classes: int) -> Classifier:
         """A network that has learned nothing."""
         return self._build(classes)
 
     def work(self, samples: int) -> int:
-        return samples * self._recipe.epochs
+        return samples * self.recipe.epochs
 
-    def fit(
-        self,
-        lesson: Lesson,
-        *,
-        seed: int,
-        device: torch.device,
-        on_batch: Callable[[int], None] = _silent,
-        perturb: Perturb | None = None,
-    ) -> Classifier:
+    def _fit(self, lesson: Lesson, course: _Course) -> Classifier:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(course.seed)
             net = self.blank(lesson.classes)
         know_scale(net, lesson.images)
-        return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch, perturb)
+        return _trained(net, lesson, self.recipe, course)
 
 
 class _Frozen(Learner):
@@ -154,51 +164,31 @@ class _Frozen(Learner):
     def __init__(self, network: Network) -> None:
         self.side, self._network = network.side, network
 
-    def fit(
-        self,
-        lesson: Lesson,
-        *,
-        seed: int,  # noqa: ARG002 - nothing is drawn
-        device: torch.device,
-        on_batch: Callable[[int], None] = _silent,
-        perturb: Perturb | None = None,
-    ) -> Classifier:
-        if perturb:
+    def work(self, samples: int) -> int:
+        return samples
+
+    def _fit(self, lesson: Lesson, course: _Course) -> Classifier:
+        if course.perturb:
             raise UsageError(
                 "expected a classifier that trains as a whole, got frozen:NETWORK, which does not: use tuned:NETWORK"
             )
-        net = _Pretrained(self._network).to(device).to(memory_format=torch.channels_last).eval()
-        features = _features(net, lesson, device, on_batch)
-        mean, spread = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
-        weight, bias = fit_head((features - mean) / spread, torch.from_numpy(lesson.labels).to(device), lesson.classes)
-        net.head = nn.Linear(features.shape[1], lesson.classes, device=device)
-        with torch.no_grad():  # the head for features as they come
-            net.head.weight.copy_((weight / spread[:, None]).T)
-            net.head.bias.copy_(bias - (mean / spread) @ weight)
-        return net.eval()
+        return _with_head(self._network, lesson, course)
 
 
 class _Tuned(Learner):
     """A pretrained network with such a head, trained on as a whole."""
 
+    recipe: Recipe
+
     def __init__(self, network: Network, recipe: Recipe) -> None:
         self.side, self._network = network.side, network
-        self._recipe = replace(recipe, peak_rate=_TUNING_RATE * recipe.batch_size / 256)
+        self.recipe = replace(recipe, peak_rate=_TUNING_RATE * recipe.batch_size / 256)
 
     def work(self, samples: int) -> int:
-        return samples * (self._recipe.epochs + 1)
+        return samples * (self.recipe.epochs + 1)
 
-    def fit(
-        self,
-        lesson: Lesson,
-        *,
-        seed: int,
-        device: torch.device,
-        on_batch: Callable[[int], None] = _silent,
-        perturb: Perturb | None = None,
-    ) -> Classifier:
-        net = _Frozen(self._network).fit(lesson, seed=seed, device=device, on_batch=on_batch)
-        return _trained(net, lesson, replace(self._recipe, seed=seed), device, on_batch, perturb)
+    def _fit(self, lesson: Lesson, course: _Course) -> Classifier:
+        return _trained(_with_head(self._network, lesson, course), lesson, self.recipe, course)
 
 
 class _Pretrained(Classifier):
@@ -238,28 +228,35 @@ def _resnet18(classes: int) -> Classifier:
     return _ResNet18(classes)
 
 
-def _trained(
-    net: Classifier,
-    lesson: Lesson,
-    recipe: Recipe,
-    device: torch.device,
-    on_batch: Callable[[int], None],
-    perturb: Perturb | None,
-) -> Classifier:
+def _trained(net: Classifier, lesson: Lesson, recipe: Recipe, course: _Course) -> Classifier:
     with enough_threads(recipe.batch_size * lesson.pixels.shape[1] ** 2):
         train(
-            net, lesson.images, torch.from_numpy(lesson.labels), lesson.keys, recipe,
-            device=device, on_batch=on_batch, perturb=perturb,
+            net, lesson.images, torch.from_numpy(lesson.labels), lesson.keys, replace(recipe, seed=course.seed),
+            device=course.device, on_batch=course.on_batch, perturb=course.perturb,
         )  # fmt: skip
     return net
 
 
-def _features(net: Classifier, lesson: Lesson, device: torch.device, on_batch: Callable[[int], None]) -> Tensor:
+def _with_head(network: Network, lesson: Lesson, course: _Course) -> Classifier:
+    """A pretrained network with a linear head for its features as they come."""
+    net = _Pretrained(network).to(course.device).to(memory_format=torch.channels_last).eval()
+    features = _features(net, lesson, course)
+    mean, spread = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
+    labels = torch.from_numpy(lesson.labels).to(course.device)
+    weight, bias = fit_head((features - mean) / spread, labels, lesson.classes)
+    net.head = nn.Linear(features.shape[1], lesson.classes, device=course.device)
+    with torch.no_grad():
+        net.head.weight.copy_((weight / spread[:, None]).T)
+        net.head.bias.copy_(bias - (mean / spread) @ weight)
+    return net.eval()
+
+
+def _features(net: Classifier, lesson: Lesson, course: _Course) -> Tensor:
     """Penultimate activations of every sample, in float32: they stay the same in attack and victim."""
     rows = []
     with torch.inference_mode():
         for part in torch.split(lesson.images, _BATCH):
-            images = net.normalise(part.to(device).contiguous(memory_format=torch.channels_last))
+            images = net.normalise(part.to(course.device).contiguous(memory_format=torch.channels_last))
             rows.append(net.features(images).float())
-            on_batch(len(part))
+            course.on_batch(len(part))
     return torch.cat(rows).clone()

@@ -172,7 +172,8 @@ ROOMS = {
     "sanitizer.evaluation": Room(
         may=(
             *COMMON, "sanitizer.pipeline", "sanitizer.attacks", "sanitizer.nets", "sanitizer.classifiers",
-            "sanitizer.devices", "sanitizer.verdict", "sanitizer.record", "sanitizer.registry", "sanitizer.sources", "torch", "pyarrow",
+            "sanitizer.devices", "sanitizer.verdict", "sanitizer.record", "sanitizer.registry",
+            "sanitizer.sources", "torch", "pyarrow",
         ),
     ),
     # Names become classes, so what is named is imported only when it is asked for.

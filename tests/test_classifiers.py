@@ -79,6 +79,13 @@ def test_a_frozen_network_stays_as_it_was_loaded(checkpoint: Path) -> None:
     assert same == [True, False]
 
 
+def test_a_frozen_network_cannot_be_trained_on_something_else(checkpoint: Path) -> None:
+    """What changes the batches of a training has nothing to change there."""
+    given = lesson(side=32)
+    with pytest.raises(UsageError, match="use tuned:NETWORK"):
+        made(f"frozen:{checkpoint}", given).fit(given, seed=0, device=CPU, perturb=lambda net, images, labels: images)
+
+
 def test_pixels_and_numbers_from_0_to_1_are_scaled_alike() -> None:
     """What an attack crafts on is what a victim sees."""
     given = lesson()

@@ -18,8 +18,7 @@ from torch import Tensor
 from sanitizer.attacks.base import is_number, is_whole
 from sanitizer.attacks.crafted import CraftedAttack, Scene
 from sanitizer.attacks.crafting import Craft, Loss, LossOfRound
-from sanitizer.classifiers import Learner
-from sanitizer.nets import Classifier, Recipe, autocast
+from sanitizer.nets import Classifier, autocast
 
 #: Parts of a search: after each, surrogates may be retrained, and an interruption costs no more than one.
 _ROUNDS = 5
@@ -93,7 +92,7 @@ class GradientMatching(CraftedAttack):
 
     def search_in(self, scene: Scene) -> Craft:
         """With steps and shifts as the surrogates' pixels and training have them."""
-        recipes = [recipe for kind in scene.learners if (recipe := _recipe(kind))]
+        recipes = [kind.recipe for kind in scene.learners if kind.recipe]
         return replace(
             self.search(),
             rate=self.tau * float(torch.stack([net.std.mean() for net in scene.surrogates]).mean()),
@@ -153,9 +152,4 @@ def learnable(scene: Scene, place: int) -> list[Tensor]:
     """What training a surrogate would change: all of it, or its head where the rest is frozen."""
     net = scene.surrogates[place]
     kind = scene.learners[place * len(scene.learners) // len(scene.surrogates)]
-    return list((net if _recipe(kind) else net.head).parameters())
-
-
-def _recipe(kind: Learner) -> Recipe | None:
-    """How a kind of classifier is trained as a whole; a frozen one is not."""
-    return getattr(kind, "_recipe", None)
+    return list((net if kind.recipe else net.head).parameters())
