@@ -69,19 +69,19 @@ def measure(trial: Trial, seed: int, data: Path, weights: Path, device: str, cac
 
 
 def _control(trial: Trial, seed: int, kind: Any, victim: Any, lesson: Any, classes: int, cache: Path | None) -> Any:
-    """A victim of the unpoisoned set; of a whole set it is the same for every attack, and kept."""
+    """A victim of the unpoisoned set: the same for every attack that draws the same samples, and kept."""
     import safetensors.torch
 
     from sanitizer.evaluation.success import teach
 
-    whole = trial.settings.get("samples") is None and ":" not in trial.victim and cache is not None
-    name = f"{trial.data}-{trial.victim}-{trial.epochs}-{seed}.safetensors"
-    if whole and cache and (cache / name).exists():
+    shared = "setup" not in trial.settings and ":" not in trial.victim and cache is not None
+    name = f"{trial.data}-{trial.settings.get('samples')}-{trial.victim}-{trial.epochs}-{seed}.safetensors"
+    if shared and cache and (cache / name).exists():
         net = kind.blank(classes)
         net.load_state_dict(safetensors.torch.load_file(cache / name))
         return net.eval()
     net = teach(kind, lesson(), seed, victim)
-    if whole and cache:
+    if shared and cache:
         safetensors.torch.save_file({k: v.cpu().contiguous() for k, v in net.state_dict().items()}, cache / name)
     return net
 

@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+#: Settings that say which classes or images a run is about: runs that differ in nothing else are one row.
+_PAIRING = ("setup", "source", "target")
+
 HEADER = """\
 | attack | rate | set | victim | runs | success | unpoisoned | clean accuracy | unpoisoned | published |
 |---|---|---|---|---|---|---|---|---|---|
@@ -17,7 +20,7 @@ def render(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """One row for each attack and setting: the mean over seeds or targets, and the range."""
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells.values():
-        fixed = {name: value for name, value in cell["settings"].items() if name != "setup"}
+        fixed = {name: value for name, value in cell["settings"].items() if name not in _PAIRING}
         groups[json.dumps([cell["attack"], cell["rate"], cell["data"], cell["victim"], cell["epochs"], fixed])].append(
             cell
         )

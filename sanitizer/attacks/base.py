@@ -86,6 +86,7 @@ class Attack(ABC):
         destination = Path(destination)
         if source.holds != "images":
             raise UsageError(f"{self.name} paints images, {source.uri!r} holds {source.holds}: name a set of images")
+        self.require()
         target = self.aim(source.class_names)
         refuse_inside(destination, source.root)
         workshop = Workshop(device=device, progress=progress, store=store)
@@ -107,6 +108,9 @@ class Attack(ABC):
         """What the recipe says of the attack itself."""
         settings = {setting.name: getattr(self, setting.name) for setting in fields(self)}
         return {"attack": self.name, "paper": self.paper, "label_kind": self.label_kind, "settings": settings}
+
+    def require(self) -> None:  # noqa: B027 - most attacks can do without
+        """Refuse to start without settings that have no default: before anything is read."""
 
     def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:  # noqa: ARG002
         """This attack, ``knowing`` all that it has to learn from the data first; itself if that is nothing."""

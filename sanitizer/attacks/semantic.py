@@ -54,6 +54,11 @@ class Semantic(Attack):
         super().__post_init__()
         self.expect("held_out", is_number(self.held_out) and 0 < self.held_out < 1, "a share between 0 and 1")
 
+    def require(self) -> None:
+        """Pictures."""
+        if self.images is None:
+            raise UsageError(f"{self.name} needs pictures to insert, got none: name them, --set images=SOURCE")
+
     def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:  # noqa: ARG002
         """Keep some pictures back."""
         pictures = self._pictures(workshop)
@@ -90,8 +95,7 @@ class Semantic(Attack):
         return Exam(shown, np.full(len(shown), self.aim(class_names), np.int64))
 
     def _pictures(self, workshop: Workshop) -> Census:
-        if self.images is None:
-            raise UsageError(f"{self.name} needs pictures to insert, got none: name them, --set images=SOURCE")
+        self.require()
         source = open_source(self.images)
         if source.holds != "images":
             raise UsageError(f"images: expected a source of images, {self.images!r} holds {source.holds}: name another")

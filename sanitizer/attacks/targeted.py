@@ -66,12 +66,16 @@ class TargetedAttack(CraftedAttack):
             return self.class_index("base class", self._setup.base_class, class_names)
         return super().aim(class_names)
 
-    def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:
-        """Choose the images to be misread."""
+    def require(self) -> None:
+        """Test images."""
         if self.test is None:
             raise UsageError(
                 f"{self.name} needs test images that nobody trains on, got none: name them, --set test=SOURCE"
             )
+
+    def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:
+        """Choose the images to be misread."""
+        self.require()
         source = open_source(self.test)
         if source.holds != "images":
             raise UsageError(f"test: expected images, {self.test!r} holds {source.holds}: name a set of images")
