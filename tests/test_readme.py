@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.attacks import table as attacks
 from benchmarks.detection import table as detection
 from benchmarks.trusted import table as trusted
 from sanitizer.cli import app
@@ -54,7 +55,9 @@ def test_the_tree_is_the_tree() -> None:
             folder = ROOT / name
 
 
-@pytest.mark.parametrize(("name", "render"), [("detection", detection.render), ("trusted", trusted.render)])
+@pytest.mark.parametrize(
+    ("name", "render"), [("attacks", attacks.render), ("detection", detection.render), ("trusted", trusted.render)]
+)
 def test_a_table_is_what_was_measured(name: str, render: Callable[[Any], str]) -> None:
     """No figure in it was typed by hand."""
     shown = README.split(f"<!-- {name}: made by benchmarks/{name} -->")[1].split("<!-- end -->")[0].strip()

@@ -50,6 +50,18 @@ def _transfers(attack: str, goal: float, published: str, **more: Any) -> list[Tr
     ]  # fmt: skip
 
 
+def _pairs(attack: str, *, published: str, goal: float | None = None, **more: Any) -> list[Trial]:
+    """Three pairs of source and target class."""
+    settings = {**_TINY, "surrogate": _CIFAR_NET, "steps": 100, "rate": 0.05, **more}
+    return [
+        Trial(
+            attack=attack, settings={**settings, "source": source, "target": target}, victim=_CIFAR_NET, seeds=(0,),
+            goal=goal, published=published,
+        )
+        for source, target in ((1, 0), (5, 3), (9, 2))
+    ]  # fmt: skip
+
+
 #: Figures with a star are from memory of the papers, which could not be looked up.
 TRIALS = (
     Trial(attack="badnets", goal=0.95, published="95 % at 10 % *"),
@@ -79,16 +91,8 @@ TRIALS = (
             "images": "DATA/poisons/southwest_edge_case/train.parquet",
         },
     ),
-    *(
-        Trial(
-            attack="hidden_trigger",
-            victim=_CIFAR_NET,
-            seeds=(0,),
-            published="10 % at 1 %",
-            settings={**_TINY, "surrogate": _CIFAR_NET, "steps": 100, "rate": 0.05, "source": source, "target": target},
-        )
-        for source, target in ((1, 0), (5, 3), (9, 2))
-    ),
+    *_pairs("hidden_trigger", published="10 % at 1 %"),
+    *_pairs("sleeper_agent", retrain=False, goal=0.60, published="85 % at 1 %"),
     *(
         Trial(
             attack="witches_brew",
