@@ -76,8 +76,13 @@ TRIALS = (
     Trial(attack="frequency", settings={**_SMALL, "magnitude": 100}, goal=0.90, published="99 % at 10 % *"),
     Trial(attack="frequency", settings=_SMALL, goal=0.90, published="99 % at 10 % *"),
     Trial(attack="dynamic", settings={**_SMALL, "steps": 1200}, goal=0.90, published="98-99 % at 10 % *"),
+    Trial(attack="wanet", settings={**_SMALL, "rate": 0.02, "cover": 0.04}),
+    Trial(attack="bpp", settings={**_SMALL, "rate": 0.02, "cover": 0.02}),
+    Trial(attack="frequency", settings={**_SMALL, "rate": 0.02, "magnitude": 100}),
+    Trial(attack="dynamic", settings={**_SMALL, "rate": 0.02, "cover": 0.02, "steps": 1200}),
     Trial(attack="label_consistent", settings={**_SMALL, "eps": 16}, goal=0.60, published="over 50 % *"),
     Trial(attack="narcissus", settings={**_SMALL, "rate": 0.005}, published="97 % at 0.05 % *"),
+    Trial(attack="narcissus", settings={**_SMALL, "rate": 0.005, "test_scale": 1}),
     Trial(attack="unlearnable", settings={"samples": 5_000}, published="accuracy falls to 10-20 % *"),
     Trial(attack="flip", settings=_SMALL),
     Trial(
