@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+#: Settings that have a column of their own, or are places.
+_ELSEWHERE = ("samples", "rate", "surrogate", "test", "setups", "images")
 #: Settings that say which classes or images a run is about: runs that differ in nothing else are one row.
 _PAIRING = ("setup", "source", "target")
 
 HEADER = """\
-| attack | rate | set | victim | runs | success | unpoisoned | clean accuracy | unpoisoned | published |
-|---|---|---|---|---|---|---|---|---|---|
+| attack | rate | settings | set | victim | runs | success | unpoisoned | clean accuracy | unpoisoned | published |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -36,6 +38,9 @@ def row(runs: list[Mapping[str, Any]]) -> str:
             [
                 first["attack"],
                 f"{first['rate'] * 100:g} %",
+                " ".join(
+                    f"{name}={value}" for name, value in first["settings"].items() if name not in _ELSEWHERE + _PAIRING
+                ),
                 f"{first['data']} ({sum(first['counts'][kind] for kind in ('clean', 'poison', 'cover')):,})",
                 first["victim"].removesuffix(".safetensors").replace("WEIGHTS/", "")
                 + (f", {first['epochs']} epochs" if first["epochs"] else ""),
