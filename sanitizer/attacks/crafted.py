@@ -6,6 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from sanitizer.classifiers import Learner, Lesson, learner
 from sanitizer.devices import resolve_device
 from sanitizer.errors import UsageError
 from sanitizer.nets import Classifier
-from sanitizer.sources.base import Pixels
+from sanitizer.sources.base import Pixels, digest_of
 from sanitizer.sources.census import Census
 from sanitizer.store import Shelf, implementation
 
@@ -158,11 +159,18 @@ class CraftedAttack(Attack):
         if workshop.store is None:
             return None
         data = hashlib.sha256("".join(f"{s.digest} {s.label} " for s in census.samples).encode()).hexdigest()
-        code = implementation("sanitizer.attacks", "sanitizer.nets", "sanitizer.classifiers")
+        code = implementation("sanitizer.attacks", "sanitizer.nets", "sanitizer.classifiers", "sanitizer.embed")
         held = hashlib.sha256(b"".join(self.learned[name].tobytes() for name in sorted(self.learned))).hexdigest()
         return workshop.store.shelf(
-            "crafting", attack=self.facts(), data=data, rows=rows.tolist(), learned=held, code=code
-        )
+            "crafting", attack=self.facts(), data=data, rows=rows.tolist(), learned=held, code=code,
+            weights=_weights_named(self.surrogate),
+        )  # fmt: skip
+
+
+def _weights_named(surrogates: str) -> list[str]:
+    """The identity of every checkpoint that is named as a file: another one may come to lie there."""
+    files = (Path(name.strip().partition(":")[2]) for name in surrogates.split(","))
+    return [digest_of(file.read_bytes()) for file in files if file.is_file()]
 
 
 def tensor_of(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 
 from sanitizer.store import Shelf
@@ -94,6 +95,10 @@ def craft(
     return (images + search.best).clamp(0, 1), search.lowest
 
 
+#: What a search holds of every image.
+_TENSORS = ("delta", "mean", "square", "best")
+
+
 class _Search:
     """Where a search is: everything that the rest of it depends on."""
 
@@ -145,7 +150,7 @@ class _Search:
         self._begin(images, how)
 
     def keep(self, shelf: Shelf) -> None:
-        state = {name: value.cpu().contiguous() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        state = {name: getattr(self, name).cpu().contiguous() for name in _TENSORS}
         state["losses"] = torch.tensor([self.loss, self.lowest], dtype=torch.float64)
         done = pa.array([self.restart * 10**6 + self.step])
         row = {"done": done, "restart": [self.restart], "step": [self.step]}
@@ -157,13 +162,20 @@ def _kept(shelf: Shelf | None, images: Tensor) -> _Search | None:
     table = shelf.latest("done") if shelf else None
     if table is None:
         return None
-    state = safetensors.torch.load(table["state"][0].as_py())
+    try:
+        state = safetensors.torch.load(table["state"][0].as_py())
+        tensors = {name: state[name].to(images.device) for name in _TENSORS}
+        losses = state["losses"].tolist()
+    except (SafetensorError, KeyError):
+        return None  # not ours, or of another version: the search begins anew
+    if any(tensor.shape != images.shape for tensor in tensors.values()):
+        return None
     search = _Search.__new__(_Search)
     search.restart, search.step = table["restart"][0].as_py(), table["step"][0].as_py()
-    search.loss, search.lowest = state.pop("losses").tolist()
-    for name, value in state.items():
-        setattr(search, name, value.to(images.device))
-    return search if search.delta.shape == images.shape else None
+    search.loss, search.lowest = losses
+    for name, tensor in tensors.items():
+        setattr(search, name, tensor)
+    return search
 
 
 def _within(delta: Tensor, images: Tensor, eps: float) -> Tensor:

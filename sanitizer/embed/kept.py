@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import safetensors.torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from sanitizer.embed.probe import Embedding
 from sanitizer.nets import Checkpoint
@@ -75,7 +76,10 @@ def kept_checkpoint(shelf: Shelf) -> Checkpoint | None:
     table = shelf.latest("epochs")
     if table is None:
         return None
-    return Checkpoint(table["epochs"][0].as_py(), safetensors.torch.load(table["state"][0].as_py()))
+    try:
+        return Checkpoint(table["epochs"][0].as_py(), safetensors.torch.load(table["state"][0].as_py()))
+    except SafetensorError:
+        return None  # whole, but nothing that we wrote: the run begins anew
 
 
 def _blank(store: Store | None, shape: tuple[int, int]) -> NDArray[np.float16]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -182,3 +184,17 @@ def test_a_gpu_finds_about_the_same() -> None:
     there = craft(pictures().to(device), lambda number, images: lambda images, rows: net(images)[:, 0].mean(), how)
     assert there[1] == pytest.approx(here[1], rel=0.02, abs=1e-3)
     assert ((there[0].cpu() - here[0]).abs() < 2 / 255).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("damage", ["nonsense", "another version", "other images"])
+def test_a_state_that_is_not_ours_begins_anew(tmp_path: Path, damage: str) -> None:
+    """Whatever lies on the shelf: the result is that of an uninterrupted search."""
+    shape = (1, 3, 2, 2) if damage == "other images" else pictures().shape
+    names = ("delta", "mean", "square", "best", "losses")[: 2 if damage == "another version" else 5]
+    state = {name: torch.zeros(2 if name == "losses" else shape) for name in names}
+    store = Store.open(str(tmp_path / "store"))
+    assert store
+    content = b"nonsense" if damage == "nonsense" else safetensors.torch.save(state)
+    shelf = store.shelf("crafting")
+    shelf.put(pa.table({"done": [1], "restart": [0], "step": [1], "state": pa.array([content], pa.large_binary())}))
+    assert torch.equal(crafted(QUICK, shelf=shelf)[0], crafted(QUICK)[0])

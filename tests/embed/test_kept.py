@@ -254,3 +254,10 @@ def test_of_several_checkpoints_the_latest_counts(store: Store) -> None:
     found = kept_checkpoint(shelf)
     assert found is not None
     assert found.epochs == 2
+
+
+def test_a_checkpoint_that_is_none_counts_as_none(store: Store) -> None:
+    """The run begins anew; no error of a library comes through."""
+    shelf = store.shelf("checkpoints", a=1)
+    shelf.put(pa.table({"epochs": [1], "state": pa.array([b"nonsense"], pa.large_binary())}))
+    assert kept_checkpoint(shelf) is None
