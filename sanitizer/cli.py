@@ -13,7 +13,7 @@ import typer
 
 from sanitizer import __version__, registry
 from sanitizer.errors import SanitizerError, UsageError
-from sanitizer.terminal import bars, err, say
+from sanitizer.terminal import bars, err, say, show_table
 
 if TYPE_CHECKING:
     from sanitizer.pipeline import ScanSettings
@@ -35,6 +35,30 @@ Source = Annotated[
 ]
 ImageColumn = Annotated[str | None, typer.Option(help="The column that holds the images, or the vectors.")]
 LabelColumn = Annotated[str | None, typer.Option(help="The column that holds the labels.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="probe|torchvision:NAME|timm:NAME|FILE.safetensors",
+        help="What computes features: the probe, trained on the data itself, or a frozen network.",
+    ),
+]
+Reference = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE", help="A frozen network beside the model, to judge labels by.")
+]
+Detectors = Annotated[str, typer.Option(help="Names separated by commas; auto = all of our own.")]
+Trusted = Annotated[
+    str | None, typer.Option(metavar="SOURCE", help="Samples known to be clean, drawn like those to be scanned.")
+]
+Fdr = Annotated[
+    float | None, typer.Option(help="With --trusted: the chance of any flag on clean data; 0.05 if not named.")
+]
+MaxDrop = Annotated[float, typer.Option(help="Never flag more than this share of the set.")]
+Budget = Annotated[str, typer.Option(help="fast, standard or thorough.")]
+Kept = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|none", help="What was computed before is kept here; by default in your cache folder."),
+]
+VICTIM = "convnet[:WIDTH]|resnet18|frozen:NETWORK|tuned:NETWORK"
 
 
 @app.command()
@@ -43,35 +67,18 @@ def scan(
     to: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the verdict folder goes; outside the source.")
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="probe|torchvision:NAME|timm:NAME|FILE.safetensors",
-            help="What computes features: the probe, trained on the data itself, or a frozen network.",
-        ),
-    ] = "probe",
-    reference: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A frozen network beside the model, to judge labels by.")
-    ] = None,
-    detectors: Annotated[str, typer.Option(help="Names separated by commas; auto = all of our own.")] = "auto",
-    trusted: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="Samples known to be clean, drawn like those to be scanned.")
-    ] = None,
-    fdr: Annotated[
-        float | None, typer.Option(help="With --trusted: the chance of any flag on clean data; 0.05 if not named.")
-    ] = None,
-    max_drop: Annotated[float, typer.Option(help="Never flag more than this share of the set.")] = 0.2,
+    model: Model = "probe",
+    reference: Reference = None,
+    detectors: Detectors = "auto",
+    trusted: Trusted = None,
+    fdr: Fdr = None,
+    max_drop: MaxDrop = 0.2,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option(help="Same data and same seed, same verdict.")] = 0,
-    budget: Annotated[str, typer.Option(help="fast, standard or thorough.")] = "standard",
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|none", help="What was computed before is kept here; by default in your cache folder."
-        ),
-    ] = None,
+    budget: Budget = "standard",
+    store: Kept = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the scan will need (time, memory, disk) and do not start it.")
     ] = False,
@@ -176,10 +183,7 @@ def measure(
     test: Annotated[
         str, typer.Option(metavar="SOURCE", help="Labelled images of the same classes that are not in the set.")
     ],
-    victim: Annotated[
-        str,
-        typer.Option(metavar="convnet[:WIDTH]|resnet18|frozen:NETWORK|tuned:NETWORK", help="What is trained on it."),
-    ] = "convnet",
+    victim: Annotated[str, typer.Option(metavar=VICTIM, help="What is trained on it.")] = "convnet",
     runs: Annotated[int, typer.Option(help="Victims for each set, each from another seed.")] = 1,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data; as the budget says if left out.")] = None,
     budget: Annotated[str, typer.Option(help="fast, standard or thorough: image size and epochs.")] = "standard",
@@ -202,6 +206,68 @@ def measure(
         say(line)
     if to:
         write(found, to)
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="results.json, results.md, index.html; resumable.")],
+    attacks: Annotated[str, typer.Option(help="Names separated by commas; see `sanitizer attacks`.")],
+    rates: Annotated[str, typer.Option(help="Shares, separated by commas; each attack's own if left out.")] = "",
+    seeds: Annotated[int, typer.Option(help="How many: of the attack and of the scan.")] = 1,
+    target: Annotated[str | None, typer.Option(help="Class that the poison leads to, by name or index.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="[ATTACK.]KEY=VALUE", help="A setting of one attack, or all.")
+    ] = None,
+    clean: Annotated[bool, typer.Option("--clean/--no-clean", help="Also scan copies with nothing planted.")] = True,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the poisoned sets, in DIR/sets.")] = False,
+    model: Model = "probe",
+    reference: Reference = None,
+    detectors: Detectors = "auto",
+    trusted: Trusted = None,
+    fdr: Fdr = None,
+    max_drop: MaxDrop = 0.2,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
+    budget: Budget = "standard",
+    store: Kept = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Also train victims with and without what was flagged.")
+    ] = False,
+    tests: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="With --retrain: labelled images that nobody trains on.")
+    ] = None,
+    victim: Annotated[str, typer.Option(metavar=VICTIM, help="With --retrain: what is trained.")] = "convnet",
+    epochs: Annotated[int | None, typer.Option(help="With --retrain: as the budget says if left out.")] = None,
+    runs: Annotated[int, typer.Option(help="With --retrain: victims of each kind, each from another seed.")] = 3,
+) -> None:
+    """Poison a set in many ways, scan each as a user would, compare with the truth. Exit code 0: all was measured."""
+    from sanitizer.evaluation.cells import plan_cells
+    from sanitizer.evaluation.matrix import Task
+    from sanitizer.evaluation.matrix import evaluate as run
+    from sanitizer.evaluation.pages import PAGE, write_pages
+    from sanitizer.evaluation.retraining import retraining
+    from sanitizer.pipeline import ScanSettings
+    from sanitizer.sources.base import open_source
+
+    scanned = ScanSettings(
+        model=model, reference=reference, detectors=_names(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
+        image_column=image_column, label_column=label_column, device=device,
+        budget=budget, store=store,  # type: ignore[arg-type]
+    )  # fmt: skip
+    opened = open_source(source, image_column=image_column, label_column=label_column)
+    cells = plan_cells(
+        opened, _names(attacks), rates=_shares(rates), seeds=seeds, target=target, pairs=settings or [], clean=clean
+    )
+    how = retraining(tests, victim=victim, epochs=epochs, runs=runs, scan=scanned) if retrain else None
+    task = Task(source=opened, scan=scanned, retraining=how, keep=keep)
+    with bars() as progress:
+        results = run(cells, task, to, progress)
+    for table in write_pages(to, task):
+        show_table(table.title, table.columns, [[name, *(one.text for one in found)] for name, found in table.rows])
+    say(f"Page: {to / PAGE}")
+    raise typer.Exit(2 if any("failed" in result for result in results) else 0)
 
 
 @app.command()
@@ -296,6 +362,13 @@ def _fail(message: str) -> int:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in _names(text))
+    except ValueError:
+        raise UsageError(f"--rates: expected shares separated by commas, got {text!r}: try 0.01,0.003") from None
 
 
 def _listing(name: str, facts: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +17,20 @@ err = Console(stderr=True, **_LITERAL)
 
 def say(text: str, *, style: str = "", to: Console = out) -> None:
     """One line, and nothing but this line: names come from the data, and may hold anything."""
-    to.print(visible(text).encode(to.encoding, "backslashreplace").decode(to.encoding), style=style)
+    to.print(_said(text, to), style=style)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; what does not fit is wrapped within its column."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=Text(_said(title, out)), title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(Text(_said(column, out)), overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(_said(text, out)) for text in row))
+    out.print(made)
 
 
 def visible(text: str) -> str:
@@ -27,6 +40,11 @@ def visible(text: str) -> str:
     'a\\\\x1b[31m\\\\nb'
     """
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _said(text: str, to: Console) -> str:
+    """Text as a console can show it, whatever it knows of letters."""
+    return visible(text).encode(to.encoding, "backslashreplace").decode(to.encoding)
 
 
 @contextlib.contextmanager

@@ -173,7 +173,7 @@ ROOMS = {
         may=(
             *COMMON, "sanitizer.pipeline", "sanitizer.attacks", "sanitizer.nets", "sanitizer.classifiers",
             "sanitizer.devices", "sanitizer.verdict", "sanitizer.record", "sanitizer.registry",
-            "sanitizer.sources", "torch", "pyarrow",
+            "sanitizer.sources", "sanitizer.actions.report", "scipy", "torch", "pyarrow", "jinja2", "markupsafe",
         ),
     ),
     # Names become classes, so what is named is imported only when it is asked for.
@@ -188,7 +188,7 @@ ROOMS = {
     "sanitizer.survey": Room(may=(*COMMON, "sanitizer.sources"), never=("sanitizer.pipeline", "sanitizer.embed")),
     "sanitizer.trials": Room(
         may=("sanitizer.evidence", "sanitizer.index", "detectors.base"),
-        lazily=("sanitizer.embed", "torch"),
+        lazily=("sanitizer.embed", "sanitizer.nets", "torch"),
         never=("sanitizer.sources", "sanitizer.pipeline"),
     ),
     "sanitizer.plan": Room(

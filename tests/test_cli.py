@@ -99,7 +99,8 @@ def test_help_names_every_command(run: Run) -> None:
     """On stdout, with exit code 0."""
     answer = run("--help")
     assert (answer.code, answer.err) == (0, "")
-    for command in ("scan", "verify", "report", "poison", "measure", "detectors", "attacks", "doctor", "demo"):
+    names = ("scan", "verify", "report", "poison", "measure", "evaluate", "detectors", "attacks", "doctor", "demo")
+    for command in names:
         assert f"\n  {command} " in answer.out
 
 
@@ -139,6 +140,22 @@ def test_nothing_asked_is_help(run: Run) -> None:
         (["poison", "DATA", "OUT", "--attack", "nonesuch", "--rate", "0.1"], ["'nonesuch'", "badnets"]),
         (["measure", "OUT", "--test", "DATA"], ["poisoned set", "sanitizer poison"]),
         (["measure", "OUT"], ["--test"]),
+        (["evaluate", "DATA", "--out", "OUT"], ["--attacks"]),
+        (["evaluate", "DATA", "--attacks", "badnets"], ["--out"]),
+        (["evaluate", "/no/such/folder", "--out", "OUT", "--attacks", "badnets"], ["does not exist"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "nonesuch"], ["'nonesuch'", "badnets"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", " , ", "--no-clean"], ["--attacks", "at least one"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--rates", "0.1,much"], ["--rates", "0.01"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--rates", "nan"], ["rate", "nan"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--seeds", "0"], ["--seeds", "at least 1"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--target", "cow"], ["'cow'", "'cat'"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--set", "flip.mode=x"], ["--set", "'flip'"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--set", "badnets.x=1"], ["'x'", "size"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--detectors", "x"], ["'x'", "spectral"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--budget", "lavish"], ["--budget", "'lavish'"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--retrain"], ["--retrain", "--tests"]),
+        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--trusted", "/no/such"], ["does not exist"]),
+        (["evaluate", "DATA", "--out", "DATA/out", "--attacks", "badnets"], ["lies inside the source"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "nan"], ["rate", "nan"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "1.5"], ["rate", "1.5"]),
         (["poison", "DATA", "OUT", "--attack", "badnets", "--rate", "0.1", "--seed", "-1"], ["seed", "-1"]),
@@ -439,6 +456,43 @@ def test_measure_says_what_the_poison_does(run: Run, pictures: Path) -> None:
     assert_one_line(run(*words, "--epochs", "0"), "epochs", "at least 1")
     assert_one_line(run(*words, "--budget", "lavish"), "budget", "standard")
     assert_one_line(run(*words[:-1], "resnet50"), "classifier", "resnet18")
+
+
+def test_evaluate_measures_and_shows_it(run: Run, monkeypatch: pytest.MonkeyPatch, pictures: Path) -> None:
+    """A table on stdout, three files, exit code 0; with its settings handed on, and 2 as soon as one cell fails."""
+    from sanitizer.evaluation import matrix
+    from tests.evaluation.made_up_results import Scanner
+
+    scanner, out = Scanner(), pictures.parent / "out"
+    monkeypatch.setattr(matrix, "scan", scanner)
+    words = ("evaluate", pictures, "--out", out, "--attacks", "badnets", "--rates", "0.2,0.4", "--seeds", "2",
+             "--target", "dog", "--set", "badnets.size=2", "--set", "samples=5", "--detectors", "lof",
+             "--device", "cpu", "--budget", "fast", "--store", "none")  # fmt: skip
+    answer = run(*words)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("What was found\n")
+    assert answer.out.endswith(f"Page: {out / 'index.html'}\n")
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "results.json", "results.md"]
+    cells = list(json.loads((out / "results.json").read_text())["cells"].values())
+    assert [(cell["attack"], cell["rate"], cell["seed"], cell["samples"]) for cell in cells] == [
+        ("badnets", 0.2, 0, 5), ("badnets", 0.2, 1, 5), ("badnets", 0.4, 0, 5), ("badnets", 0.4, 1, 5),
+        ("none", 0.0, 0, 5), ("none", 0.0, 1, 5),
+    ]  # fmt: skip
+    asked = [settings for _, settings in scanner.calls]
+    wanted = pipeline.ScanSettings(detectors=("lof",), device="cpu", budget="fast", store="none")
+    assert asked[0] == wanted
+    assert run(*words) == answer
+    assert len(scanner.calls) == 6
+
+    def broken(*given: Any) -> Verdict:
+        raise RuntimeError("\x1b[2Jout of luck")
+
+    monkeypatch.setattr(matrix, "scan", broken)
+    failed = run(*words[:3], pictures.parent / "again", *words[4:])
+    assert (failed.code, failed.err) == (2, "")
+    assert "Failed" in failed.out
+    assert "out of luck" in failed.out
+    assert all(letter.isprintable() or letter == "\n" for letter in failed.out)
 
 
 def test_poison_writes_a_set_with_its_truth(run: Run, pictures: Path) -> None:
