@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 
 from detectors.base import Detector, Evidence, Floats, by_class
 
+#: The loss of an even chance: below it, the label is more likely than not, and counts as learned.
+LEARNED = float(np.log(2))
+#: Losses below this are certainty, and half precision.
+LEAST_LOSS = 1e-3
+
 
 def surprise(losses: Floats, group: NDArray[np.bool_], *, errors: float = 2.0) -> float:
     """By how many nats a group was, at its worst epoch, less expected than the rest of its class.
@@ -39,8 +44,83 @@ class PersistentLoss(Detector):
 
     def _score(self, evidence: Evidence) -> Floats:
         losses = evidence.space("loss")
-        late = losses[:, losses.shape[1] // 2 :].mean(axis=1)
-        scores = np.zeros(len(evidence))
-        for _, members in by_class(evidence):
-            scores[members] = late[members] - np.median(late[members])
-        return scores
+        return beyond_class(losses[:, losses.shape[1] // 2 :].mean(axis=1), evidence)
+
+
+class EarlyEase(Detector):
+    """Samples that were learned too early (after ABL, Li et al. 2021): their loss fell most in the first third.
+
+    A trigger is easier to learn than what images show. The fall is counted from a sample's first loss or from
+    guessing, whichever is worse: some were learned before their first loss was taken, others were at first taken
+    for what they show.
+    """
+
+    needs = ("loss",)
+    sees = ("shifted", "tight")
+    origin_free = False
+    says = "It was learned sooner than the rest of its class, as something easier than its content would be."
+
+    def _score(self, evidence: Evidence) -> Floats:
+        losses = evidence.space("loss")
+        early = losses[:, : (losses.shape[1] + 2) // 3].mean(axis=1)
+        guessing = np.log(max(1, len(evidence.classes)))
+        return beyond_class(np.maximum(losses[:, 0], guessing) - early, evidence)
+
+
+class AreaUnderMargin(Detector):
+    """Samples that were never clearly their label's: low mean log odds over training (after Pleiss et al. 2020).
+
+    The paper's margin is that of logits; the log odds of the label are the margin over all other classes together.
+    """
+
+    needs = ("loss",)
+    sees = ("mislabelled",)
+    origin_free = False
+    says = "Throughout training the odds stood against its label."
+
+    def _score(self, evidence: Evidence) -> Floats:
+        return beyond_class(-log_odds(evidence.space("loss")).mean(axis=1), evidence)
+
+
+class Forgetting(Detector):
+    """Samples that were learned and lost again (Toneva et al. 2019), or never learned at all."""
+
+    needs = ("loss",)
+    sees = ("mislabelled",)
+    origin_free = False
+    says = "The model kept forgetting it after it had learned it, or never did learn it."
+
+    def _score(self, evidence: Evidence) -> Floats:
+        return beyond_class(forgotten(evidence.space("loss")), evidence)
+
+
+def log_odds(losses: Floats) -> Floats:
+    """log(p / (1 - p)) of labels whose loss is -log p.
+
+    >>> log_odds(np.array([np.log(2), -np.log(0.9)])).round(2)
+    array([0. , 2.2])
+    """
+    settled = np.maximum(losses, LEAST_LOSS)
+    return np.asarray(-settled - np.log(-np.expm1(-settled)))
+
+
+def forgotten(losses: Floats) -> Floats:
+    """Nats of loss that came back, from epoch to epoch, after a sample had been learned, (n,).
+
+    Who was never learned is treated as forgotten in every epoch, by all that was missing.
+
+    >>> forgotten(np.array([[2.0, 0.25, 0.5, 0.25], [2.0, 2.0, 2.0, 2.0], [2.0, 1.0, 0.5, 0.25]])).round(2)
+    array([0.25, 5.23, 0.  ])
+    """
+    was_learned = losses[:, :-1] < LEARNED
+    rises = np.where(was_learned, np.maximum(np.diff(losses, axis=1), 0), 0).sum(axis=1)
+    missing = np.maximum(losses - LEARNED, 0).sum(axis=1)
+    return np.asarray(np.where((losses < LEARNED).any(axis=1), rises, missing))
+
+
+def beyond_class(values: Floats, evidence: Evidence) -> Floats:
+    """Values beyond the median of each sample's class, since some classes are harder than others."""
+    scores = np.zeros(len(evidence))
+    for _, members in by_class(evidence):
+        scores[members] = values[members] - np.median(values[members])
+    return scores
