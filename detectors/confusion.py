@@ -18,11 +18,15 @@ LEAST_WITNESSES = 3
 LEAST_PROBABILITY = 1e-9
 
 
+def probabilities(evidence: Evidence) -> Floats:
+    """What the network says, (n, C)."""
+    return _probabilities(evidence.space("residual"), evidence.labels)
+
+
 def contradictions(residual: Floats, labels: np.ndarray, confident: float) -> Floats:
     """How many samples of each label are confidently taken for each other class, (C, C)."""
     classes = residual.shape[1]
-    probability = residual.copy()
-    probability[np.arange(len(labels)), labels] += 1
+    probability = _probabilities(residual, labels)
     taken_for = probability.argmax(axis=1)
     wrong = (taken_for != labels) & (probability.max(axis=1) >= confident)
     counts = np.zeros((classes, classes))
@@ -45,6 +49,12 @@ def one_way(counts: Floats, sizes: Floats) -> Floats:
             heard = np.sort(leans[label, witnesses])[:-1]
             evidence[label] = max(0.0, heard.sum() / np.sqrt(len(heard)))
     return evidence
+
+
+def _probabilities(residual: Floats, labels: np.ndarray) -> Floats:
+    probability = residual.copy()
+    probability[np.arange(len(labels)), labels] += 1
+    return probability
 
 
 class OneWayConfusion(Detector):

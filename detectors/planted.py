@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from scipy.special import log_softmax
+from scipy.special import entr, log_softmax, softmax
 
 from detectors.base import Evidence, Family, Floats, Graph, Neighbors, Rows
 
@@ -20,6 +20,9 @@ DISTANCE = 6.0  # of planted samples from their class, in its largest standard d
 LEARNED = 4.0  # logits that a trigger adds to the label it was planted for
 COLUMNS = 32  # of every graph
 EPOCHS = 6
+LAYERS = 3  # of the network that the features come out of
+LEFT_ON = 0.25  # of a logit, while most of the network is switched off
+TRIES = 8  # answers that are averaged, with masks or other images
 
 _FAMILIES: tuple[Family, ...] = ("shifted", "tight", "dispersed", "mislabelled")
 
@@ -82,7 +85,7 @@ def evidence_of(
     learned: Rows | None = None,
     reference: Floats | None = None,
 ) -> Evidence:
-    """Complete evidence around features: a linear head, its residual, a history of losses, all graphs.
+    """Complete evidence around features: a linear head, its residual, a history of losses, views of it, all graphs.
 
     ``foreign`` samples start with twice the loss of others; the head has ``learned`` to trust a trigger, and
     ``reference`` is what somebody sees who has learned nothing here.
@@ -106,6 +109,8 @@ def evidence_of(
     names = [f"class {c}" for c in range(classes)]
     spaces = {"feature": feature, "residual": residual, "loss": loss}
     spaces["reference"] = feature if reference is None else reference
+    spaces |= _inside(feature, spaces["reference"], np.random.default_rng([seed, 1]))
+    spaces |= _under_strain(logits, labels, learned, np.random.default_rng([seed, 2]))
     return with_spaces(Evidence(labels, names, keys), spaces)
 
 
@@ -186,6 +191,39 @@ def degenerate() -> dict[str, Evidence]:
         "a single class": evidence_of(cloud, np.zeros(40, dtype=np.int64)),
         "class ids with gaps": evidence_of(cloud, np.where(halves == 0, 2, 5)),
     }
+
+
+def _inside(feature: Floats, reference: Floats, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """What the layers see: the first what everybody sees, the last almost the features, each in axes of its own."""
+    layers = []
+    for depth in np.linspace(0, 1, LAYERS):
+        rows = (1 - depth) * reference + depth * feature
+        mixing = np.linalg.qr(rng.normal(size=(rows.shape[1], rows.shape[1])))[0]
+        layers.append(rows @ mixing + 0.1 * rng.normal(size=rows.shape))
+    likelihoods = []
+    for rows in layers:
+        centred = (rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1e-12)
+        likelihoods += [-(centred**2).max(axis=1) / 2, -(centred**2).mean(axis=1) / 2]
+    middle = np.maximum(layers[LAYERS // 2], 0)
+    return {"channels": np.hstack(layers), "batchnorm": np.stack(likelihoods, axis=1), "feature@middle": middle}
+
+
+def _under_strain(
+    logits: Floats, labels: Rows, learned: Rows | None, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Answers of a network that is half switched off, or shown two images at once: a learned trigger outlasts both."""
+    n, classes = logits.shape
+    own = np.zeros((n, classes))
+    if learned is not None:
+        own[learned, labels[learned]] = LEARNED
+    honest = logits - own
+    noise = rng.normal(size=(TRIES, n, classes))
+    switched_off = softmax(LEFT_ON * honest + own + 0.5 * noise, axis=2).mean(axis=0)
+    best, rows = logits.argmax(axis=1), np.arange(n)
+    confidence = np.stack([softmax(logits, axis=1)[rows, best], switched_off[rows, best]], axis=1)
+    blended = [softmax((honest + honest[rng.permutation(n)]) / 2 + own, axis=1) for _ in range(TRIES)]
+    doubt = np.mean([entr(probability).sum(axis=1) for probability in blended], axis=0)
+    return {"dropout": confidence, "superposition": doubt[:, None]}
 
 
 def _trigger(mean: Floats, direction: Floats) -> Floats:

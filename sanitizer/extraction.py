@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,16 +23,27 @@ if TYPE_CHECKING:
     import torch
 
     from sanitizer.embed.backbone import Backbone
+    from sanitizer.embed.kept import ProbeRun
     from sanitizer.embed.probe import ProbePlan
 
 PROBE = "probe"
-#: Our own code that decides what a probe's spaces and a backbone's rows are.
+#: Our own code that decides what a probe's spaces, what pixels say and a backbone's rows are.
 _PROBE_CODE = ("sanitizer.nets", "sanitizer.embed.probe", "sanitizer.sources.base", "sanitizer.sources.decode")
+_VIEW_CODE = (*_PROBE_CODE, "sanitizer.embed.views")
+_SPACE_CODE = (
+    *(f"sanitizer.embed.{name}" for name in ("cosines", "frequency", "recurrence", "spaces")),
+    "sanitizer.nets", "sanitizer.sources.base", "sanitizer.sources.decode",
+)  # fmt: skip
 _BACKBONE_CODE = (
     *(f"sanitizer.embed.{name}" for name in ("backbone", "folding", "inference", "network")),
     *(f"sanitizer.embed.{name}" for name in ("cifar_resnet", "mobilenet", "timm_nets", "torchvision_nets")),
     "sanitizer.sources.decode",
 )
+
+#: Spaces that take so many passes that only one budget allows them.
+THOROUGH = frozenset({"superposition"})
+#: The largest side at which pixels are looked at without a model.
+PIXEL_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -42,17 +54,22 @@ class Extracted:
     model: dict[str, Any]  # who computed ``feature``
     reference: dict[str, Any] | None  # who computed ``reference``, where that is somebody else
     side: int | None  # of the images as they were seen by the model
+    left_out: dict[str, str] = field(default_factory=dict)  # spaces that were wanted, and who computes them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """What to extract with; calling it does the work."""
+    """What to extract with; calling it does the work.
+
+    Every scan has ``feature`` and what comes with it for nothing; other spaces are computed only where ``wanted``.
+    """
 
     model: str = PROBE
     reference: str | None = None
     budget: str = "standard"
     seed: int = 0
     device: torch.device
+    wanted: frozenset[str] = frozenset()
     store: Store | None = None
     progress: Progress = SILENT
     timed: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
@@ -64,10 +81,12 @@ class Extraction:
             return self._of_vectors(census)
         beside = None if self.reference is None else self._backbone(self.reference)  # first: it may not exist
         found = self._by_probe(census) if self.model == PROBE else self._by_backbone(census)
+        found = replace(found, spaces=found.spaces | self._of_pixels(census))
         if beside is None:
             return found
-        spaces = found.spaces | {"reference": self._frozen(census, beside)}
-        return Extracted(spaces, found.model, beside.facts(), found.side)
+        return replace(
+            found, spaces=found.spaces | {"reference": self._frozen(census, beside)}, reference=beside.facts()
+        )
 
     def expect(self, census: Census) -> None:
         """Refuse, before any work, a set that this model cannot look at."""
@@ -85,8 +104,32 @@ class Extraction:
 
     def probe_shelves(self, census: Census, plan: ProbePlan) -> tuple[Shelf | None, Shelf | None]:
         """Where the store keeps this probe's finished run on this very set, and an interrupted one."""
-        key = {"plan": asdict(plan), "set": _identity(census), "classes": len(census.class_names)}
+        key = _run(census, plan)
         return self._shelf("probes", _PROBE_CODE, **key), self._shelf("checkpoints", _PROBE_CODE, **key)
+
+    def view_shelf(self, census: Census, plan: ProbePlan, space: str) -> Shelf | None:
+        """Where the store keeps a space that this probe gave besides its features."""
+        return self._shelf("views", _VIEW_CODE, space=space, **_run(census, plan))
+
+    def pixel_shelf(self, census: Census, space: str) -> Shelf | None:
+        """Where the store keeps a space that needs no model."""
+        return self._shelf("views", _SPACE_CODE, space=space, set=_identity(census), side=pixel_side(census))
+
+    def views(self) -> frozenset[str]:
+        """Of what is wanted, the spaces that a probe gives besides its features under this budget."""
+        from sanitizer.embed.views import LOOKS
+
+        given = {space for look in LOOKS.values() for space in look.spaces}
+        return (self.wanted & given) - frozenset(self._left_out())
+
+    def pixel_spaces(self, census: Census) -> list[str]:
+        """Of what is wanted, the spaces that need no model, in sets that have what they do need."""
+        from sanitizer.embed.spaces import VIEWS
+
+        return sorted(self.wanted & VIEWS.keys()) if census.class_names and census.holds == "images" else []
+
+    def _left_out(self) -> dict[str, str]:
+        return {} if self.budget == "thorough" else dict.fromkeys(self.wanted & THOROUGH, "--budget thorough")
 
     def _of_vectors(self, census: Census) -> Extracted:
         """Vectors are a frozen network's features already; who made them we cannot know."""
@@ -141,20 +184,28 @@ class Extraction:
 
         plan = plan_probe(len(census.samples), census.native_side(), budget=self.budget, seed=self.seed)
         shelf, checkpoints = self.probe_shelves(census, plan)
-        kept = kept_probe(shelf) if shelf else None
-        if kept is None:
-            kept = self._train(census, plan, shelf, checkpoints)
-        spaces, model = kept
-        return Extracted(dict(spaces), json.loads(model), None, plan.side)
+        pixels = functools.cache(functools.partial(self._decoded, census, plan.side))
+        run = kept_probe(shelf) if shelf else None
+        if run is None:
+            run = self._train(census, plan, pixels(), shelf, checkpoints)
+        spaces = run.spaces | self._views(census, plan, run, pixels)
+        return Extracted(spaces, json.loads(run.model), None, plan.side, self._left_out())
+
+    def _decoded(self, census: Census, side: int) -> NDArray[np.uint8]:
+        with self.timed("decoding"):
+            return census.views(side)
 
     def _train(
-        self, census: Census, plan: ProbePlan, shelf: Shelf | None, checkpoints: Shelf | None
-    ) -> tuple[dict[str, NDArray[Any]], str]:
-        from sanitizer.embed.kept import keep_checkpoint, keep_probe, kept_checkpoint, kept_probe
+        self,
+        census: Census,
+        plan: ProbePlan,
+        pixels: NDArray[np.uint8],
+        shelf: Shelf | None,
+        checkpoints: Shelf | None,
+    ) -> ProbeRun:
+        from sanitizer.embed.kept import ProbeRun, keep_checkpoint, keep_probe, kept_checkpoint, kept_probe
         from sanitizer.embed.probe import train_probe
 
-        with self.timed("decoding"):
-            pixels = census.views(plan.side)
         total = len(pixels) * (plan.recipe.epochs + 1)
         with self.timed("training the probe"), self.progress.stage("training the probe", total) as advance:
             found = train_probe(
@@ -170,7 +221,64 @@ class Extraction:
             kept = kept_probe(shelf)
             assert kept is not None  # it was written on the line before
             return kept
-        return {"feature": found.feature, "residual": found.residual, "loss": found.loss}, model
+        spaces: dict[str, NDArray[Any]] = {name: getattr(found, name) for name in ("feature", "residual", "loss")}
+        return ProbeRun(spaces, model, found.weights)
+
+    def _views(
+        self, census: Census, plan: ProbePlan, run: ProbeRun, pixels: Callable[[], NDArray[np.uint8]]
+    ) -> dict[str, NDArray[Any]]:
+        """What else the probe has to say, as far as somebody wants to hear it."""
+        from sanitizer.embed.views import LOOKS
+
+        shelves = {space: self.view_shelf(census, plan, space) for space in sorted(self.views())}
+        spaces = _kept_spaces(shelves)
+        for name, look in LOOKS.items():
+            missing = frozenset(space for space in look.spaces if space in shelves and space not in spaces)
+            if missing:
+                for space, rows in self._looked(name, missing, census, plan, run, pixels()).items():
+                    spaces[space] = _kept(shelves[space], rows)
+        return spaces
+
+    def _looked(
+        self,
+        name: str,
+        missing: frozenset[str],
+        census: Census,
+        plan: ProbePlan,
+        run: ProbeRun,
+        pixels: NDArray[np.uint8],
+    ) -> dict[str, NDArray[Any]]:
+        """The probe as it was when its training ended, looking once more."""
+        import torch
+
+        from sanitizer.embed.probe import trained_again
+        from sanitizer.embed.views import LOOKS, Looking
+        from sanitizer.nets import enough_threads
+
+        stage, look = f"view {name}", LOOKS[name]
+        with self.timed(stage), self.progress.stage(stage, look.passes * len(pixels)) as advance:
+            looking = Looking(
+                net=trained_again(run.weights, len(census.class_names), plan, self.device),
+                images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+                keys=census.keys(), seed=self.seed, device=self.device, on_batch=advance,
+            )  # fmt: skip
+            with enough_threads(min(looking.batch, len(pixels)) * plan.side**2):
+                return look.views(looking, missing)
+
+    def _of_pixels(self, census: Census) -> dict[str, NDArray[Any]]:
+        """The wanted spaces that need no model."""
+        from sanitizer.embed.spaces import VIEWS
+
+        shelves = {space: self.pixel_shelf(census, space) for space in self.pixel_spaces(census)}
+        spaces = _kept_spaces(shelves)
+        pixels = functools.cache(functools.partial(self._decoded, census, pixel_side(census)))
+        for space in [name for name in shelves if name not in spaces]:
+            stage, images = f"view {space}", pixels()
+            with self.timed(stage), self.progress.stage(stage, len(images)) as advance:
+                rows = VIEWS[space](images, census.labels(), census.keys())
+                advance(len(images))
+            spaces[space] = _kept(shelves[space], rows)
+        return spaces
 
     def _shelf(self, kind: str, code: tuple[str, ...], **key: Any) -> Shelf | None:
         if self.store is None:
@@ -184,6 +292,36 @@ class Extraction:
             device=self.device.type,
             bf16=_in_bf16(self.device),
         )
+
+
+def pixel_side(census: Census) -> int:
+    """The side at which this set is looked at without a model."""
+    return min(census.native_side(), PIXEL_SIDE)
+
+
+def _run(census: Census, plan: ProbePlan) -> dict[str, Any]:
+    """Everything that a probe's run depends on."""
+    return {"plan": asdict(plan), "set": _identity(census), "classes": len(census.class_names)}
+
+
+def _kept_spaces(shelves: dict[str, Shelf | None]) -> dict[str, NDArray[Any]]:
+    """The spaces that are on their shelves."""
+    from sanitizer.embed.kept import kept_space
+
+    found = {space: kept_space(shelf) for space, shelf in shelves.items() if shelf}
+    return {space: rows for space, rows in found.items() if rows is not None}
+
+
+def _kept(shelf: Shelf | None, rows: NDArray[Any]) -> NDArray[Any]:
+    """A space as it will be found the next time: kept, where there is a store, and memory-mapped."""
+    from sanitizer.embed.kept import keep_space, kept_space
+
+    if shelf is None:
+        return rows
+    keep_space(shelf, rows)
+    kept = kept_space(shelf)
+    assert kept is not None  # it was written two lines before
+    return kept
 
 
 def _in_bf16(device: torch.device) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from detectors.base import Detector, Evidence, MissingEvidence
+from detectors.base import Detector, Evidence, Graph, MissingEvidence
 from sanitizer import registry
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
@@ -131,6 +131,12 @@ def choose_detectors(wanted: tuple[str, ...]) -> dict[str, Detector]:
     return {name: registry.detector(name) for name in dict.fromkeys(picked)}
 
 
+def wanted_spaces(detectors: Collection[Detector]) -> frozenset[str]:
+    """Every space that these detectors read, or a graph of theirs is made in."""
+    graphs = {Graph.parse(name).space for detector in detectors for name in detector.neighbors}
+    return frozenset(graphs.union(*(detector.needs for detector in detectors)))
+
+
 @dataclass
 class _Scan:
     """One run: what was asked, and how long each stage took."""
@@ -142,6 +148,7 @@ class _Scan:
     progress: Progress
     timings: dict[str, float] = field(default_factory=dict)
     losses: np.ndarray | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)  # spaces that were wanted, and who computes them
 
     @cached_property
     def census(self) -> Census:
@@ -213,10 +220,11 @@ class _Scan:
         device = resolve_device(self.settings.device)
         extract = Extraction(
             model=self.settings.model, reference=self.settings.reference, budget=self.settings.budget,
-            seed=self.settings.seed, device=device, store=self.store, progress=self.progress, timed=self._timed,
+            seed=self.settings.seed, device=device, wanted=wanted_spaces(self.detectors.values()),
+            store=self.store, progress=self.progress, timed=self._timed,
         )  # fmt: skip
         extracted = extract(census)
-        self.losses = extracted.spaces.get("loss")
+        self.losses, self.left_out = extracted.spaces.get("loss"), extracted.left_out
         evidence = build_evidence(
             extracted.spaces, census.labels(), census.class_names, census.keys(), self.detectors.values(),
             device=str(device), seed=self.settings.seed,
@@ -236,7 +244,7 @@ class _Scan:
                     try:
                         opinions[name] = Opinion(detector, detector.score(evidence), detector.class_scores(evidence))
                     except MissingEvidence as why:
-                        not_run.append({"name": name, "reason": str(why)})
+                        not_run.append({"name": name, "reason": self._left_out_of(detector) or str(why)})
                     except Exception as error:  # a plugin may raise anything: the scan says so and is incomplete
                         line = (str(error).splitlines() or [""])[0]
                         failed.append(f"detector {name} failed ({type(error).__name__}: {line})")
@@ -244,6 +252,12 @@ class _Scan:
         if not opinions:
             failed.append("no detector could be run")
         return opinions, not_run, failed
+
+    def _left_out_of(self, detector: Detector) -> str:
+        """Why a detector lacks what this scan could have computed; empty where it could not."""
+        for space in sorted(self.left_out.keys() & wanted_spaces([detector])):
+            return f"{detector!r} needs space {space!r}, which only {self.left_out[space]} computes"
+        return ""
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

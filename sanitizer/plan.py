@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detectors.base import Detector, Graph
-from sanitizer.pipeline import ScanSettings, decisive, expect_samples, prepared
+from sanitizer.pipeline import ScanSettings, decisive, expect_samples, prepared, wanted_spaces
 from sanitizer.progress import SILENT, Progress
 from sanitizer.recall import Recall
 from sanitizer.sources.decode import fit
@@ -18,6 +18,9 @@ from sanitizer.store import Shelf, Store
 from sanitizer.survey import Survey, survey
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from sanitizer.embed.probe import ProbePlan
     from sanitizer.extraction import Extraction
 
 #: What a sample adds to a verdict folder, beside 9 bytes a detector, and to the store's facts: as measured.
@@ -152,6 +155,7 @@ class _Making:
             self._frozen(extract, extract.reference, "reference")
         if extract.model != "probe" or self.found.census.holds == "vectors":
             self._head(extract)
+        self._pixel_spaces(extract)
         self.loaded = self.loaded or _in_use()
         self._scoring(extract)
         copies = 2 if self.store else 1  # the store keeps one of the folder
@@ -174,6 +178,7 @@ class _Making:
         extract = Extraction(
             model=self.settings.model, reference=self.settings.reference, budget=self.settings.budget,
             seed=self.settings.seed, device=resolve_device(self.settings.device), store=self.store,
+            wanted=wanted_spaces(self.detectors.values()),
         )  # fmt: skip
         extract.expect(self.found.census)
         return extract
@@ -208,6 +213,50 @@ class _Making:
             self._decoding(self.n, plan.side)
             seconds = training_seconds(self.n, self.classes, plan, extract.device, done=state.epochs if state else 0)
             self.stages.append(("training the probe", seconds))
+        self._views(extract, plan, decoded=run is None)
+
+    def _views(self, extract: Extraction, plan: ProbePlan, *, decoded: bool) -> None:
+        """What the trained probe is asked besides, and has not said before."""
+        from sanitizer.embed.views import LOOKS
+        from sanitizer.trials import look_seconds
+
+        for name, look in LOOKS.items():
+            wanted = extract.views() & frozenset(look.spaces)
+            if not wanted:
+                continue
+            shelves = {space: extract.view_shelf(self.found.census, plan, space) for space in wanted}
+            missing = [space for space, shelf in shelves.items() if shelf is None or next(shelf.tables(), None) is None]
+            seconds, rows = look_seconds(name, wanted, self.n, self.classes, plan, extract.device)
+            self._space(rows, missing)
+            if missing:
+                if not decoded:
+                    self._decoding(self.n, plan.side)
+                    decoded = True
+                self.stages.append((f"view {name}", seconds))
+
+    def _pixel_spaces(self, extract: Extraction) -> None:
+        """What pixels say without a model, and have not said before."""
+        from sanitizer.extraction import pixel_side
+        from sanitizer.trials import pixel_seconds
+
+        side, decoded = pixel_side(self.found.census), False
+        for space in extract.pixel_spaces(self.found.census):
+            shelf = extract.pixel_shelf(self.found.census, space)
+            missing = shelf is None or next(shelf.tables(), None) is None
+            seconds, rows = pixel_seconds(space, self.n, self.classes, side)
+            self._space({space: rows}, [space] if missing else [])
+            if missing:
+                if not decoded:
+                    self._decoding(self.n, side)
+                    decoded = True
+                self.stages.append((f"view {space}", seconds))
+
+    def _space(self, rows: Mapping[str, np.ndarray], missing: Collection[str]) -> None:
+        """Spaces that will be held, and kept where they are ``missing``."""
+        for space, specimen in rows.items():
+            self.widths[space] = specimen.shape[1]
+            self.held += self.n * specimen[0].nbytes
+            self.kept += self.n * specimen[0].nbytes if space in missing else 0
 
     def _frozen(self, extract: Extraction, name: str, space: str) -> None:
         """Only what the store does not have goes through a frozen network."""

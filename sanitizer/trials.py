@@ -28,14 +28,17 @@ WARM_UP, MEASURED = 2, 4
 PATIENCE = 6.0
 #: A pass without gradients takes about this part of a training step.
 FORWARD = 1 / 3
+#: Rows that a trained probe, or a look at the pixels, is tried on; first with a few, which are slower.
+LOOKED_ROWS, FIRST_ROWS = 256, 32
 #: Rows that a head is fitted on.
 HEAD_ROWS = 2000
 #: Rows that ask for neighbours, and among how many.
 ASKING_ROWS, SEARCHED_ROWS = 512, 8192
 #: Rows of a class that detectors are asked about; what they do for all of them is the difference of two sets.
 CLASS_ROWS, FEW_CLASSES, MORE_CLASSES = 512, 2, 4
-#: Wider spaces are tried at this width: what is done to them grows with its square.
+#: Wider features are tried at this width: what is done to them grows with its square.
 WIDEST = 512
+FEATURES = ("feature", "reference")
 
 
 def training_seconds(n: int, classes: int, plan: ProbePlan, device: torch.device, *, done: int = 0) -> float:
@@ -51,6 +54,41 @@ def training_seconds(n: int, classes: int, plan: ProbePlan, device: torch.device
         labels, keys = rng.integers(0, classes, few), rng.integers(0, 2**63, few).astype(np.uint64)
         train_probe(pixels, labels, keys, classes, once, device=device, on_batch=clock.tick)
     return clock.seconds_each() * n * (plan.recipe.epochs - done + FORWARD)
+
+
+def look_seconds(
+    name: str, wanted: frozenset[str], n: int, classes: int, plan: ProbePlan, device: torch.device
+) -> tuple[float, dict[str, NDArray[np.floating]]]:
+    """A trained probe's look at ``n`` images, and what such rows are like."""
+    import torch
+
+    from sanitizer.embed.views import LOOKS, Looking
+    from sanitizer.nets import build_net
+
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (LOOKED_ROWS, 3, plan.side, plan.side), np.uint8))
+    net = build_net(classes, images, width=plan.width, stem_stride=plan.stem_stride, seed=0).to(device).eval()
+    keys = rng.integers(0, 2**63, LOOKED_ROWS).astype(np.uint64)
+    looking = Looking(net=net, images=images, keys=keys, seed=0, device=device)
+    LOOKS[name].views(replace(looking, images=images[:FIRST_ROWS], keys=keys[:FIRST_ROWS]), wanted)
+    passed: list[int] = []  # rows: some looks try out a few samples before they begin
+    net.head.register_forward_hook(lambda head, inputs, output: passed.append(len(output)))
+    start = time.perf_counter()
+    rows = LOOKS[name].views(looking, wanted)
+    return (time.perf_counter() - start) / sum(passed) * n * LOOKS[name].passes, rows
+
+
+def pixel_seconds(space: str, n: int, classes: int, side: int) -> tuple[float, NDArray[np.floating]]:
+    """A look without a model at ``n`` images, and what such rows are like."""
+    from sanitizer.embed.spaces import VIEWS
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (LOOKED_ROWS, side, side, 3), np.uint8)
+    labels, keys = rng.integers(0, classes, LOOKED_ROWS), rng.integers(0, 2**63, LOOKED_ROWS).astype(np.uint64)
+    VIEWS[space](pixels[:FIRST_ROWS], labels[:FIRST_ROWS], keys[:FIRST_ROWS])
+    start = time.perf_counter()
+    rows = VIEWS[space](pixels, labels, keys)
+    return (time.perf_counter() - start) / LOOKED_ROWS * n, rows
 
 
 class _Enough(Exception):
@@ -139,7 +177,7 @@ def detector_seconds(
     n = sum(sizes)
     usual = round(sum(size**2 for size in sizes) / max(1, n))
     rows = max(2, min(usual, CLASS_ROWS))
-    narrow = {name: min(width, WIDEST) if name != "residual" else width for name, width in widths.items()}
+    narrow = {name: min(width, WIDEST) if name in FEATURES else width for name, width in widths.items()}
     some, more = (
         _seconds(partial(_ask, detectors, _made_up(detectors, count, rows, narrow, labelled=classes > 0)))
         for count in (FEW_CLASSES, MORE_CLASSES)

@@ -80,8 +80,9 @@ def test_the_table_says_what_the_contract_promises(verdict: Verdict) -> None:
     fixed = ["id", "digest", "view_digest", "status", "label", "label_name", "suspicious", "kind", "score", "p_value"]
     run = [entry["name"] for entry in verdict.summary["detectors"]["run"]]
     assert names == [*fixed, *(f"score_{name}" for name in run), "reasons", "nearest"]
-    assert [entry["name"] for entry in verdict.summary["detectors"]["not_run"]] == ["deep_knn"]  # no frozen network
-    assert run == [name for name in registry.names(registry.DETECTORS, own=True) if name != "deep_knn"]
+    absent = [entry["name"] for entry in verdict.summary["detectors"]["not_run"]]
+    assert absent == ["deep_knn", "superposition"]  # no frozen network, no budget for so many passes
+    assert run == [name for name in registry.names(registry.DETECTORS, own=True) if name not in absent]
     for row in verdict.table.to_pylist():
         if row["status"] == "scanned":
             assert 0 < row["p_value"] <= 1
@@ -227,6 +228,13 @@ def test_a_detector_that_cannot_be_asked_is_listed_with_the_reason(
     assert "tea_leaves" in entry["reason"]
     assert found.exit_code == 1
     assert "score_plugin" not in found.table.column_names
+
+
+def test_what_the_budget_left_out_is_listed_with_the_budget_that_would_not(toys: tuple[Path, set[str]]) -> None:
+    """The reason says what to do."""
+    settings = ScanSettings(budget="fast", device="cpu", detectors=("superposition", "hidden_population"))
+    (entry,) = scan(toys[0], settings=settings).summary["detectors"]["not_run"]
+    assert entry["reason"] == "Superposition() needs space 'superposition', which only --budget thorough computes"
 
 
 def test_a_scan_that_asked_nobody_is_incomplete(toys: tuple[Path, set[str]], with_plugin: Any) -> None:

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from toys import CLASSES, write_toys
 
-from sanitizer import trials
-from sanitizer.embed import probe
+from detectors.base import Detector, Evidence, Floats
+from sanitizer import registry, trials
+from sanitizer.embed import probe, spaces
 from sanitizer.embed.cifar_resnet import CifarResNet
 from sanitizer.errors import SanitizerError
 from sanitizer.pipeline import ScanSettings, scan
@@ -117,6 +118,40 @@ def test_a_run_that_is_kept_is_not_trained_again(toys: Path, tmp_path: Path) -> 
     assert (plan.known, plan.computed, plan.recalled) == (TOTAL, 0, False)
     assert "training the probe" not in dict(plan.stages)
     assert plan_scan(str(toys), replace(settings, seed=1)).computed == TOTAL
+
+
+def test_what_a_probe_is_asked_besides_is_planned_until_the_store_has_it(toys: Path, tmp_path: Path) -> None:
+    """A stage for each look that somebody wants, in memory, on disk and in time."""
+    settings = replace(FAST, store=str(tmp_path / "store"))
+    asking = replace(settings, detectors=(*FAST.detectors, "batchnorm_centroid", "prediction_shift"))
+    before = plan_scan(str(toys), settings)
+    plan = plan_scan(str(toys), asking)
+    assert dict(plan.stages).keys() - dict(before.stages).keys() == {"view layers", "view dropout"}
+    assert plan.disk_bytes - before.disk_bytes >= TOTAL * (2 * 2 * 21 * 16 + 4 * 2)  # channels and confidences
+    scan(str(toys), settings=asking)
+    after = plan_scan(str(toys), replace(asking, max_drop=0.1))
+    assert not [name for name, _ in after.stages if name.startswith("view") or name == "decoding"]
+    assert plan_scan(str(toys), replace(asking, detectors=("superposition", "lof"))).computed == 0
+
+
+def test_a_look_at_pixels_is_planned_until_the_store_has_it(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a detector wants it."""
+
+    class Colourful(Detector):
+        needs = ("mean_colour",)
+
+        def _score(self, evidence: Evidence) -> Floats:
+            return evidence.space("mean_colour").sum(axis=1)
+
+    monkeypatch.setattr(spaces, "VIEWS", {"mean_colour": lambda pixels, labels, keys: pixels.mean(axis=(1, 2))})
+    known = registry.detector
+    monkeypatch.setattr(registry, "detector", lambda name: Colourful() if name == "lof" else known(name))
+    settings = replace(FAST, store=str(tmp_path / "store"))
+    assert "view mean_colour" in dict(plan_scan(str(toys), settings).stages)
+    scan(str(toys), settings=settings)
+    assert "view mean_colour" not in dict(plan_scan(str(toys), replace(settings, max_drop=0.1)).stages)
 
 
 def test_a_verdict_that_is_kept_is_only_copied(toys: Path, tmp_path: Path) -> None:

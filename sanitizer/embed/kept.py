@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import safetensors.torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from torch import Tensor
 
 from sanitizer.embed.probe import Embedding
 from sanitizer.nets import Checkpoint
@@ -51,18 +52,39 @@ def kept_rows(
     return values
 
 
+class ProbeRun(NamedTuple):
+    """A finished run of a probe."""
+
+    spaces: dict[str, NDArray[np.floating[Any]]]
+    model: str  # what was said about the network
+    weights: dict[str, Tensor]  # with them it can look again, at other things
+
+
 def keep_probe(shelf: Shelf, found: Embedding, model: str) -> None:
     """Keep a finished run; rows are in canonical order, which the shelf's key must fix."""
     columns = {name: _column(getattr(found, name)) for name in ("feature", "residual", "loss")}
-    shelf.put(pa.table(columns, schema=_with_model(columns, model)))
+    about: dict[str, str | bytes] = {"model": model, "weights": safetensors.torch.save(found.weights)}
+    shelf.put(pa.table(columns, schema=_with_metadata(columns, about)))
 
 
-def kept_probe(shelf: Shelf) -> tuple[dict[str, NDArray[np.floating[Any]]], str] | None:
-    """The spaces of a finished run, memory-mapped, and what was said about its network."""
+def kept_probe(shelf: Shelf) -> ProbeRun | None:
+    """A finished run; its spaces are memory-mapped."""
     for table in shelf.tables():
         spaces = {name: _array(table[name]) for name in table.column_names}
-        return spaces, table.schema.metadata[b"model"].decode()
+        about = table.schema.metadata
+        return ProbeRun(spaces, about[b"model"].decode(), safetensors.torch.load(about[b"weights"]))
     return None
+
+
+def keep_space(shelf: Shelf, rows: NDArray[Any]) -> None:
+    """Keep one space of a set; its rows are in canonical order, which the shelf's key must fix."""
+    shelf.put(pa.table({"value": _column(rows)}))
+
+
+def kept_space(shelf: Shelf) -> NDArray[Any] | None:
+    """A space that was kept, memory-mapped."""
+    table = next(shelf.tables(), None)
+    return None if table is None else _array(table["value"])
 
 
 def keep_checkpoint(shelf: Shelf, checkpoint: Checkpoint) -> None:
@@ -127,5 +149,5 @@ def _array(column: pa.ChunkedArray) -> NDArray[Any]:
     return np.asarray(flat).reshape(-1, lists.type.list_size)
 
 
-def _with_model(columns: dict[str, pa.FixedSizeListArray], model: str) -> pa.Schema:
-    return pa.schema([(name, column.type) for name, column in columns.items()], metadata={"model": model})
+def _with_metadata(columns: dict[str, pa.FixedSizeListArray], metadata: dict[str, str | bytes]) -> pa.Schema:
+    return pa.schema([(name, column.type) for name, column in columns.items()], metadata=metadata)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanitizer.nets import Checkpoint, Classifier, Recipe, autocast, build_net, enough_threads, train
+from sanitizer.nets import Checkpoint, Classifier, ConvNet, Recipe, autocast, build_net, enough_threads, train
 
 #: For each budget: the largest side, the fewest epochs and the fewest training steps.
 BUDGETS = {"fast": (32, 5, 800), "standard": (64, 8, 1500), "thorough": (128, 12, 3000)}
@@ -42,6 +42,7 @@ class Embedding:
     residual: NDArray[np.float32]  # (n, C) softmax - onehot: with ``feature`` the last-layer gradient
     loss: NDArray[np.float32]  # (n, epochs) of the training pass
     model: dict[str, object]  # who computed it: kind, digest, settings
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)  # of the network as it was at the end
 
 
 def plan_probe(n: int, native_side: int, *, budget: str, seed: int) -> ProbePlan:
@@ -85,7 +86,16 @@ def train_probe(
         "kind": "probe", "version": VERSION, "digest": weights_digest(training.net), "side": plan.side,
         "width": plan.width, "epochs": plan.recipe.epochs, "batch_size": plan.recipe.batch_size,
     }  # fmt: skip
-    return Embedding(feature, residual, training.losses, model)
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in training.net.state_dict().items()}
+    return Embedding(feature, residual, training.losses, model, weights)
+
+
+def trained_again(weights: dict[str, torch.Tensor], classes: int, plan: ProbePlan, device: torch.device) -> ConvNet:
+    """A probe as it was when its training ended, without the training."""
+    with torch.device("meta"):  # initial weights would be drawn from a generator that belongs to others
+        net = ConvNet(classes, width=plan.width, stem_stride=plan.stem_stride)
+    net.load_state_dict(weights, assign=True)
+    return net.to(device).to(memory_format=torch.channels_last).eval()
 
 
 def embed(

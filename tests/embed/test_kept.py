@@ -13,7 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from sanitizer.embed import kept
-from sanitizer.embed.kept import keep_checkpoint, keep_probe, kept_checkpoint, kept_probe, kept_rows
+from sanitizer.embed.kept import (
+    keep_checkpoint,
+    keep_probe,
+    keep_space,
+    kept_checkpoint,
+    kept_probe,
+    kept_rows,
+    kept_space,
+)
 from sanitizer.embed.probe import Embedding
 from sanitizer.nets import Checkpoint
 from sanitizer.store import Shelf, Store
@@ -187,17 +195,20 @@ def run(n: int = 6) -> Embedding:
     rng = np.random.default_rng(0)
     feature, residual, loss = (rng.normal(size=(n, width)) for width in (8, 3, 2))
     model: dict[str, object] = {"kind": "probe"}
-    return Embedding(feature.astype(np.float16), residual.astype(np.float32), loss.astype(np.float32), model)
+    weights = {"head.weight": torch.randn(3, 8), "count": torch.tensor(7)}
+    return Embedding(feature.astype(np.float16), residual.astype(np.float32), loss.astype(np.float32), model, weights)
 
 
 def test_a_run_comes_back_bit_for_bit(store: Store) -> None:
-    """Every space with its type, and what was said about the network."""
+    """Every space with its type, what was said about the network, and its weights."""
     shelf, found = store.shelf("probes", a=1), run()
     assert kept_probe(shelf) is None
     keep_probe(shelf, found, '{"kind": "probe", "n": 1}')
     again = kept_probe(shelf)
     assert again is not None
-    spaces, model = again
+    spaces, model, weights = again
+    assert weights.keys() == found.weights.keys()
+    assert all(torch.equal(value, found.weights[name]) for name, value in weights.items())
     assert model == '{"kind": "probe", "n": 1}'
     assert list(spaces) == ["feature", "residual", "loss"]
     for name, space in spaces.items():
@@ -213,6 +224,21 @@ def test_a_broken_run_is_none(store: Store) -> None:
     (path,) = shelf.folder.iterdir()
     path.write_bytes(path.read_bytes()[:-1])
     assert kept_probe(shelf) is None
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_space_comes_back_bit_for_bit(store: Store, kind: type) -> None:
+    """With its type; a broken one is none."""
+    shelf, rows = store.shelf("views", a=1), np.random.default_rng(0).normal(size=(6, 3)).astype(kind)
+    assert kept_space(shelf) is None
+    keep_space(shelf, rows)
+    again = kept_space(shelf)
+    assert again is not None
+    assert again.dtype == kind
+    np.testing.assert_array_equal(again, rows)
+    (path,) = shelf.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert kept_space(shelf) is None
 
 
 def state(epochs: int) -> Checkpoint:

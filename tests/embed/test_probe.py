@@ -12,7 +12,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sanitizer.embed import probe
-from sanitizer.embed.probe import BUDGETS, Embedding, ProbePlan, embed, plan_probe, train_probe, weights_digest
+from sanitizer.embed.probe import (
+    BUDGETS,
+    Embedding,
+    ProbePlan,
+    embed,
+    plan_probe,
+    train_probe,
+    trained_again,
+    weights_digest,
+)
 from sanitizer.nets import Recipe, build_net
 
 CPU = torch.device("cpu")
@@ -69,6 +78,18 @@ def test_the_same_data_and_seed_give_the_same_embedding(data: tuple[np.ndarray, 
     np.testing.assert_array_equal(one.residual, again.residual)
     assert one.model == again.model
     assert one.model["digest"] != other.model["digest"]
+
+
+def test_a_probe_comes_back_from_its_weights(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """It is the same network and sees the same, and nobody's random numbers are used for it."""
+    found, state = embedded(data), torch.get_rng_state()
+    net = trained_again(found.weights, CLASSES, small_plan(), CPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not net.training
+    assert weights_digest(net) == found.model["digest"]
+    feature, residual = embed(net, torch.from_numpy(data[0]).permute(0, 3, 1, 2), data[1], device=CPU)
+    np.testing.assert_array_equal(feature, found.feature)
+    np.testing.assert_array_equal(residual, found.residual)
 
 
 def test_residual_is_softmax_minus_onehot(data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
