@@ -118,6 +118,8 @@ class Detector(ABC):
     innocent: ClassVar[float | None] = None
     #: True where scores are log odds that another label fits a sample better than its own.
     label_odds: ClassVar[bool] = False
+    #: True where what it needs takes the network more than one glance: a scan asks it only if it has the time.
+    costly: ClassVar[bool] = False
     #: One sentence for people: what a high score means.
     says: ClassVar[str] = ""
 

@@ -21,6 +21,7 @@ class BatchNormLikelihood(Detector):
     needs = ("batchnorm",)
     sees = ("dispersed",)
     origin_free = False
+    costly = True
     says = "Inside the network its activations are unlike those of its class."
 
     def _score(self, evidence: Evidence) -> Floats:
@@ -38,6 +39,7 @@ class BatchNormCentroid(Detector):
     needs = ("channels",)
     sees = ("mislabelled",)
     origin_free = False
+    costly = True
     says = "Inside the network its activations have the statistics of another class."
 
     def _score(self, evidence: Evidence) -> Floats:

@@ -42,6 +42,14 @@ def sharpened(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05, ro
     return _settled(rows, group, fisher, rounds)
 
 
+def fisher_direction(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05) -> Floats:
+    """The direction along which two groups lie farthest apart; zero where there are not two."""
+    if not 1 < group.sum() < len(group) - 1:
+        return np.zeros(rows.shape[1])
+    inside, outside = _means(rows, group)
+    return np.asarray(np.linalg.solve(_within(rows, group, ridge), inside - outside))
+
+
 def cut(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05) -> Split:
     """Describe two groups along Fisher's direction between them."""
     nothing = Split(np.zeros(len(rows), bool), np.zeros(len(rows)), 0.0)

@@ -51,6 +51,13 @@ def one_way(counts: Floats, sizes: Floats) -> Floats:
     return evidence
 
 
+def one_way_evidence(evidence: Evidence, *, confident: float = 0.8) -> Floats:
+    """The evidence of ``one_way`` against each class that occurs."""
+    residual = evidence.space("residual")
+    sizes = np.bincount(evidence.labels, minlength=residual.shape[1]).astype(float)
+    return np.asarray(one_way(contradictions(residual, evidence.labels, confident), sizes)[evidence.classes])
+
+
 def _probabilities(residual: Floats, labels: np.ndarray) -> Floats:
     probability = residual.copy()
     probability[np.arange(len(labels)), labels] += 1
@@ -79,7 +86,4 @@ class OneWayConfusion(Detector):
         return np.asarray(-np.log(np.maximum(own, LEAST_PROBABILITY)))
 
     def _class_scores(self, evidence: Evidence) -> Floats:
-        residual = evidence.space("residual")
-        sizes = np.bincount(evidence.labels, minlength=residual.shape[1]).astype(float)
-        found = one_way(contradictions(residual, evidence.labels, self.confident), sizes)
-        return np.asarray(found[evidence.classes])
+        return one_way_evidence(evidence, confident=self.confident)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from detectors.base import Floats
 
-#: How far apart the two halves of one bell-shaped or flat cloud may lie: such a gap says nothing.
-ONE_CLOUD = 4.0
 #: A group has at least so many members.
 LEAST_GROUP = 4
 
@@ -22,13 +21,23 @@ class LineCut:
     gap: float  # distance of the two means, in units of the spread within the groups
 
     @property
-    def evidence(self) -> float:
-        """How much of the line's spread is due to there being two groups, beyond what one cloud cut in two shows.
+    def excess(self) -> float:
+        """The gap, in units of the gap between the same shares of one bell-shaped cloud; 0 where nothing was cut.
 
-        A group of a few strays may lie far out, one half of a cloud has many members: this asks for both.
+        The few farthest of any cloud lie farther out than its upper half does.
         """
         share = float(self.above.mean()) if len(self.above) else 0.0
-        return max(0.0, self.gap**2 - ONE_CLOUD**2) * share * (1 - share)
+        return self.gap / gap_of_one_cloud(share) if share > 0 else 0.0
+
+
+def gap_of_one_cloud(share: float) -> float:
+    """The gap that appears when the upper ``share`` of a bell-shaped cloud is called a group.
+
+    >>> round(gap_of_one_cloud(0.5), 2), round(gap_of_one_cloud(0.01), 2)
+    (2.65, 2.77)
+    """
+    density = stats.norm.pdf(stats.norm.isf(share))
+    return float(density / (share * (1 - share)) / np.sqrt(1 - density**2 / (share * (1 - share))))
 
 
 def cut_line(values: Floats) -> LineCut:
@@ -38,14 +47,24 @@ def cut_line(values: Floats) -> LineCut:
     nothing = LineCut(np.zeros(n, bool), 0.0)
     if not len(inner):
         return nothing
-    ordered = np.sort(values) - values.mean()
-    sums, squares = ordered.cumsum(), np.square(ordered).cumsum()
+    ordered = np.sort(values)
+    moved = ordered - values.mean()
+    sums, squares = moved.cumsum(), np.square(moved).cumsum()
     low = sums[inner - 1] / inner
     high = (sums[-1] - sums[inner - 1]) / (n - inner)
     within = np.maximum(squares[-1] - inner * low**2 - (n - inner) * high**2, 0) / n
     spread = np.sqrt(within + 1e-12 * squares[-1] / n)
     if not spread.max() > 0:
         return nothing
-    best = int(np.argmax((high - low) / np.where(spread > 0, spread, np.inf)))
-    gap = float((high[best] - low[best]) / spread[best])
-    return LineCut(values >= np.sort(values)[inner[best]], gap)
+    gaps = (high - low) / np.where(spread > 0, spread, np.inf)
+    best = int(np.argmax(gaps))
+    return LineCut(values >= ordered[inner[best]], float(gaps[best]))
+
+
+def gap_between(values: Floats, group: np.ndarray) -> float:
+    """How far a given group lies above the rest, in units of the spread within both; 0 if there are not two."""
+    if min(group.sum(), (~group).sum()) < LEAST_GROUP:
+        return 0.0
+    inside, outside = values[group], values[~group]
+    spread = np.sqrt((inside.var() + outside.var()) / 2)
+    return float((inside.mean() - outside.mean()) / spread) if spread > 1e-9 * np.abs(values).max() else 0.0

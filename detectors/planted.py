@@ -22,6 +22,8 @@ COLUMNS = 32  # of every graph
 EPOCHS = 6
 LAYERS = 3  # of the network that the features come out of
 LEFT_ON = 0.25  # of a logit, while most of the network is switched off
+PATTERNS = 8  # that recur in each class, by chance or by design
+DETAILS = 12  # of what an image is made of, a quarter of which a trigger changes
 TRIES = 8  # answers that are averaged, with masks or other images
 
 _FAMILIES: tuple[Family, ...] = ("shifted", "tight", "dispersed", "mislabelled")
@@ -84,11 +86,13 @@ def evidence_of(
     foreign: Rows | None = None,
     learned: Rows | None = None,
     reference: Floats | None = None,
+    marked: Rows | None = None,
 ) -> Evidence:
     """Complete evidence around features: a linear head, its residual, a history of losses, views of it, all graphs.
 
-    ``foreign`` samples start with twice the loss of others; the head has ``learned`` to trust a trigger, and
-    ``reference`` is what somebody sees who has learned nothing here.
+    ``marked`` samples carry a trigger in their pixels, learned or not. ``foreign`` samples start with twice the loss of
+    others; the head has ``learned`` to trust a trigger, and ``reference`` is what somebody sees who has learned nothing
+    here.
     """
     rng = np.random.default_rng(seed)
     classes = int(labels.max()) + 1
@@ -110,6 +114,7 @@ def evidence_of(
     spaces = {"feature": feature, "residual": residual, "loss": loss}
     spaces["reference"] = feature if reference is None else reference
     spaces |= _inside(feature, spaces["reference"], np.random.default_rng([seed, 1]))
+    spaces |= _in_pixels(labels, marked, learned, np.random.default_rng([seed, 3]))
     spaces |= _under_strain(logits, labels, learned, np.random.default_rng([seed, 2]))
     return with_spaces(Evidence(labels, names, keys), spaces)
 
@@ -172,7 +177,10 @@ def _planted(family: Family, seed: int) -> tuple[Evidence, NDArray[np.bool_]]:
     feature = np.maximum(feature, 0)
     foreign = np.flatnonzero(is_poison)
     learned = foreign if family in ("shifted", "tight") else None
-    evidence = evidence_of(feature, labels, seed=seed, foreign=foreign, learned=learned, reference=reference)
+    marked = None if family == "dispersed" else foreign
+    evidence = evidence_of(
+        feature, labels, seed=seed, foreign=foreign, learned=learned, reference=reference, marked=marked
+    )
     return evidence, _frozen(is_poison)
 
 
@@ -206,6 +214,20 @@ def _inside(feature: Floats, reference: Floats, rng: np.random.Generator) -> dic
         likelihoods += [-(centred**2).max(axis=1) / 2, -(centred**2).mean(axis=1) / 2]
     middle = np.maximum(layers[LAYERS // 2], 0)
     return {"channels": np.hstack(layers), "batchnorm": np.stack(likelihoods, axis=1), "feature@middle": middle}
+
+
+def _in_pixels(
+    labels: Rows, marked: Rows | None, learned: Rows | None, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """What images are made of, by class and by trigger; and a pattern that recurs where a trigger is the same."""
+    classes = rng.normal(size=(int(labels.max()) + 1, DETAILS))
+    made_of = classes[labels] + rng.normal(size=(len(labels), DETAILS))
+    recurs = rng.normal(size=(len(labels), PATTERNS))
+    if marked is not None:
+        made_of[marked, : DETAILS // 4] += DISTANCE / 2
+    if learned is not None:
+        recurs[learned, rng.integers(PATTERNS)] += 2 * DISTANCE
+    return {"frequency": made_of, "recurrence": recurs}
 
 
 def _under_strain(

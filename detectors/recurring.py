@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from detectors.base import Detector, Evidence, Floats, by_class
-from detectors.lines import LineCut, cut_line
+from detectors.diversity import diversity
+from detectors.lines import cut_line
 
 
 class RecurringPattern(Detector):
@@ -25,9 +26,9 @@ class RecurringPattern(Detector):
     sees = ("shifted", "tight")
     origin_free = False
     says = "It shows a pattern that recurs in its class, in images that have nothing else in common."
-    innocent = 1.0
+    innocent = 3.0
 
-    def __init__(self, *, enough: float = 0.1) -> None:
+    def __init__(self, *, enough: float = 0.3) -> None:
         self.enough = enough
 
     def _score(self, evidence: Evidence) -> Floats:
@@ -35,7 +36,7 @@ class RecurringPattern(Detector):
         scores = np.zeros(len(evidence))
         for rows, weights in self._weighed(evidence):
             strong = weights >= self.enough * weights.max()
-            scores[rows] = shown[np.ix_(rows, np.flatnonzero(strong))].max(axis=1)
+            scores[rows] = shown[np.ix_(rows, np.flatnonzero(strong))].max(axis=1) * weights.max()
         return scores
 
     def _class_scores(self, evidence: Evidence) -> Floats:
@@ -47,13 +48,5 @@ class RecurringPattern(Detector):
         weighed = []
         for _, rows in by_class(evidence):
             cuts = [cut_line(pattern) for pattern in shown[rows].T]
-            weighed.append((rows, np.array([cut.evidence * diversity(made_of[rows], cut) for cut in cuts])))
+            weighed.append((rows, np.array([cut.excess * diversity(made_of[rows], cut.above) for cut in cuts])))
         return weighed
-
-
-def diversity(made_of: Floats, cut: LineCut) -> float:
-    """How much a group varies in what its images are made of, compared with the rest: 0 for copies, at most 1."""
-    if cut.above.sum() < 2:
-        return 0.0
-    rest = np.median(made_of[~cut.above].var(axis=0))
-    return float(min(1.0, np.median(made_of[cut.above].var(axis=0)) / rest)) if rest > 0 else 1.0

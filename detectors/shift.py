@@ -27,6 +27,7 @@ class PredictionShift(Detector):
     needs = ("dropout",)
     sees = ("shifted", "tight")
     origin_free = False
+    costly = True
     says = "The network stays sure of it with most of itself switched off."
 
     def _score(self, evidence: Evidence) -> Floats:

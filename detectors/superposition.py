@@ -17,6 +17,7 @@ class Superposition(Detector):
     needs = ("superposition",)
     sees = ("shifted", "tight")
     origin_free = False
+    costly = True
     says = "The network stays sure of it with other images laid over it."
 
     def _score(self, evidence: Evidence) -> Floats:

@@ -8,12 +8,13 @@ and contradicts the label is worse than either alone, so the two log odds are ad
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import logit
 
 from detectors.base import Detector, Evidence, Floats, Rows
-from detectors.confusion import OneWayConfusion, probabilities
+from detectors.confusion import OneWayConfusion, one_way_evidence, probabilities
+from detectors.halves import beyond_chance, evenly_halved
+from detectors.whitening import clipped, whitened
 
-#: No detail counts for more than so many standard deviations.
-CLIPPED = 5.0
 #: Fewer misfits in either half of a class share nothing that can be told from chance.
 LEAST_MISFITS = 6
 #: Odds beyond this are no better known.
@@ -46,7 +47,7 @@ class SharedTrait(Detector):
         misfit = (taken_for != evidence.labels) & (probability.max(axis=1) >= self.confident)
         details = self._beyond_content(evidence, taken_for)
         own = probability[np.arange(len(evidence)), evidence.labels]
-        scores = np.clip(np.log1p(-own + 1e-12) - np.log(own + 1e-12), -MOST_ODDS, MOST_ODDS)
+        scores: Floats = np.clip(-logit(np.clip(own, 0, 1)), -MOST_ODDS, MOST_ODDS)
         half = evenly_halved(evidence.keys)
         for label in evidence.classes:
             rows = evidence.rows(int(label))
@@ -55,11 +56,11 @@ class SharedTrait(Detector):
                 seen = [group[half[group] != side] for group in (ours, theirs)]
                 if min(map(len, seen)) >= LEAST_MISFITS:
                     asked = rows[half[rows] == side]
-                    scores[asked] += self._odds(details, *seen, asked)
+                    scores[asked] += self._odds(details, seen[0], seen[1], asked)
         return scores
 
-    def _class_scores(self, evidence: Evidence) -> Floats | None:
-        return OneWayConfusion().class_scores(evidence)
+    def _class_scores(self, evidence: Evidence) -> Floats:
+        return one_way_evidence(evidence)
 
     def _beyond_content(self, evidence: Evidence, taken_for: Rows) -> Floats:
         """What samples are made of, beside what the class that they look like is made of, in units of its variation."""
@@ -69,12 +70,7 @@ class SharedTrait(Detector):
             typical = agreeing & (evidence.labels == label)
             details[taken_for == label] -= np.median(details[typical if typical.sum() > 2 else agreeing], axis=0)
         known = details[agreeing] if agreeing.sum() > 2 else details
-        details /= known.std(axis=0) + 1e-9
-        np.clip(details, -CLIPPED, CLIPPED, out=details)
-        known = details[agreeing] if agreeing.sum() > 2 else details
-        values, vectors = np.linalg.eigh(known.T @ known / len(known))
-        floor = self.ridge * values.mean() + 1e-9
-        return np.asarray(details @ (vectors / np.sqrt(np.clip(values, 0, None) + floor)))
+        return whitened(clipped(details / (known.std(axis=0) + 1e-9)), ridge=self.ridge)
 
     def _odds(self, details: Floats, ours: Rows, theirs: Rows, asked: Rows) -> Floats:
         """Log odds that a sample shows what our misfits share and theirs do not.
@@ -90,13 +86,3 @@ class SharedTrait(Detector):
             odds = np.clip(details[ours] @ trait - border, -MOST_ODDS, MOST_ODDS)
             weight = 1 / (1 + np.exp(-odds)) + 1e-3
         return np.asarray(np.clip(details[asked] @ trait - border, -MOST_ODDS, MOST_ODDS))
-
-
-def beyond_chance(difference: Floats, error: float) -> Floats:
-    """Differences drawn towards zero by their standard error."""
-    return np.asarray(np.sign(difference) * np.maximum(np.abs(difference) - error, 0))
-
-
-def evenly_halved(keys: np.ndarray) -> np.ndarray:
-    """One of two halves for every sample, drawn by content, (n,) bool: what is learned in one is asked in the other."""
-    return np.asarray(np.argsort(np.argsort(keys, kind="stable"), kind="stable") % 2 == 1)

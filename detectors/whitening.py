@@ -28,6 +28,11 @@ def whitened(residuals: Floats, *, ridge: float) -> Floats:
     return np.asarray(residuals @ (vectors / np.sqrt(np.clip(values, 0, None) + floor)) @ vectors.T)
 
 
+def clipped(rows: Floats, most: float = 5.0) -> Floats:
+    """Rows in which nothing counts for more than so many standard deviations: strays must not set the scale."""
+    return np.asarray(np.clip(rows, -most, most))
+
+
 def principal_axes(rows: Floats, count: int) -> Floats:
     """The leading directions of centred rows, (count, d), each pointing to its heavier tail.
 

@@ -103,7 +103,7 @@ def prepared(
     source: Any, out: str | Path | None, settings: ScanSettings
 ) -> tuple[dict[str, Detector], Store | None, Source]:
     """Everything a scan begins with; refuses what can be refused before anything is read."""
-    chosen = choose_detectors(settings.detectors)
+    chosen = choose_detectors(settings.detectors, thorough=settings.budget == "thorough")
     suspect, trusted = opened(source, settings)
     pool = PooledSource(suspect, trusted) if trusted else suspect
     store = Store.open(settings.store, outside=[one.root for one in (suspect, trusted) if one])
@@ -120,11 +120,11 @@ def opened(source: Any, settings: ScanSettings) -> tuple[Source, Source | None]:
     return open_source(source, **columns), open_source(settings.trusted, **columns) if settings.trusted else None
 
 
-def choose_detectors(wanted: tuple[str, ...]) -> dict[str, Detector]:
-    """The detectors by name; ``auto`` stands for all of our own."""
+def choose_detectors(wanted: tuple[str, ...], *, thorough: bool = False) -> dict[str, Detector]:
+    """The detectors by name; ``auto`` stands for all of our own, the costly ones only where there is time."""
     picked: list[str] = []
     for name in wanted:
-        picked += registry.names(registry.DETECTORS, own=True) if name == "auto" else [name]
+        picked += [name] if name != "auto" else _affordable(thorough)
     if not picked:
         known = ", ".join(registry.names(registry.DETECTORS))
         raise UsageError(f"--detectors: expected at least one name, got none: choose from {known}")
@@ -135,6 +135,11 @@ def wanted_spaces(detectors: Collection[Detector]) -> frozenset[str]:
     """Every space that these detectors read, or a graph of theirs is made in."""
     graphs = {Graph.parse(name).space for detector in detectors for name in detector.neighbors}
     return frozenset(graphs.union(*(detector.needs for detector in detectors)))
+
+
+def _affordable(thorough: bool) -> list[str]:
+    names = registry.names(registry.DETECTORS, own=True)
+    return [name for name in names if thorough or not registry.detector(name).costly]
 
 
 @dataclass

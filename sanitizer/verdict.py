@@ -25,7 +25,7 @@ CLASS_MARGIN = 1.25
 #: Benjamini-Hochberg level for members of a planted group, within its class.
 MEMBER_FDR = 0.05
 #: ... and for planted samples that form no group, but contradict the label of a class that is known to hide them:
-#: there every second one or more of the least certain is planted.
+#: there a good part of the least certain is planted.
 SCATTERED_FDR = 0.25
 #: ... and it lies at least this part of the way to the group's centre.
 MEMBER_REACH = 1 / 3
@@ -131,6 +131,11 @@ class Opinion:
     class_scores: Floats | None  # one per occurring class
 
     @property
+    def decides(self) -> bool:
+        """Whether it can get a sample flagged; others only describe what was flagged."""
+        return self.detector.innocent is not None or self.detector.label_odds
+
+    @property
     def sees_scattered(self) -> bool:
         """Whether all it can find are samples that form no group, but contradict their label."""
         return self.detector.sees == ("mislabelled",)
@@ -150,7 +155,7 @@ class _Groups:
     planted: Bools
     severity: Floats
     distance: Floats  # within the group that it was found in, or odds: settles who is worse where p-values tie
-    deciding: list[str]  # for each class, the detector with the strongest evidence against it
+    deciding: list[dict[str, Bools]]  # for each class, the detectors that suspect it, and whom each of them names
     weights: list[float]
     reasons: list[str]
 
@@ -194,20 +199,27 @@ def _groups(evidence: Evidence, opinions: Mapping[str, Opinion]) -> _Groups:
     distance = np.zeros(n)
     planted = np.zeros(n, bool)
     groups = by_class(evidence) if _labelled(evidence) else []
-    strongest = [_strongest(opinions, place) for place in range(len(groups))]
+    weights = [_weights(opinions, place) for place in range(len(groups))]
     suspect = np.isin(
-        evidence.labels, [g[0] for g, (_, weight) in zip(groups, strongest, strict=True) if weight >= CLASS_MARGIN]
+        evidence.labels,
+        [label for (label, _), found in zip(groups, weights, strict=True) if max(found.values()) >= CLASS_MARGIN],
     )
     reasons = [""] * len(groups)
-    for place, ((label, members), (name, weight)) in enumerate(zip(groups, strongest, strict=True)):
-        if weight >= CLASS_MARGIN:
+    deciding: list[dict[str, Bools]] = [{} for _ in groups]
+    for place, (label, members) in enumerate(groups):
+        chosen = np.zeros(len(members), bool)
+        for name in (name for name, weight in weights[place].items() if weight >= CLASS_MARGIN):
             scores = opinions[name].scores
-            chosen, log_p, distance[members] = _members(opinions[name], scores[members], scores[~suspect])
+            named, log_p, far = _members(opinions[name], scores[members], scores[~suspect])
+            distance[members] = np.where(named & ~chosen, far, distance[members])
             severity[members] = np.maximum(severity[members], -log_p / np.log(10))
+            deciding[place][name] = named
+            chosen |= named
+        if deciding[place]:
             planted[members], reasons[place] = _restrained(
                 chosen, severity[members], distance[members], evidence.class_names[label]
             )
-    return _Groups(planted, severity, distance, [s[0] for s in strongest], [s[1] for s in strongest], reasons)
+    return _Groups(planted, severity, distance, deciding, [max(found.values()) for found in weights], reasons)
 
 
 def _members(opinion: Opinion, scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
@@ -234,22 +246,23 @@ def contradicted(evidence: Evidence, odds: Floats, planted: Bools) -> Bools:
 
 
 def fused_ranks(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
-    """The smallest of all detectors' rank p-values within the class, times their number (Bonferroni).
+    """The smallest of the deciding detectors' rank p-values within the class, times their number (Bonferroni).
 
     Poison that a network has learned is tight and easy, poison that it has not is isolated and hard: a
     detector for one is blind to the other, so the union counts, never the mean.
     """
     best = np.ones(len(evidence))
-    for opinion in opinions.values():
+    heard = [opinion for opinion in opinions.values() if opinion.decides] or list(opinions.values())
+    for opinion in heard:
         for _, members in by_class(evidence):
             best[members] = np.minimum(best[members], rank_p(opinion.scores[members]))
-    return np.minimum(1.0, best * max(1, len(opinions)))
+    return np.minimum(1.0, best * max(1, len(heard)))
 
 
-def _strongest(opinions: Mapping[str, Opinion], place: int) -> tuple[str, float]:
+def _weights(opinions: Mapping[str, Opinion], place: int) -> dict[str, float]:
+    """Each opinion's evidence against a class, the strongest first."""
     weights = {name: opinion.class_evidence(place) for name, opinion in opinions.items()}
-    name = max(weights, key=weights.__getitem__, default="")
-    return name, weights.get(name, 0.0)
+    return dict(sorted(weights.items(), key=lambda item: -item[1])) or {"": 0.0}
 
 
 def _restrained(chosen: Bools, severity: Floats, distance: Floats, class_name: str) -> tuple[Bools, str]:
@@ -288,7 +301,8 @@ def _contaminated(evidence: Evidence, opinions: Mapping[str, Opinion], found: _G
         inside, beside = int(found.planted[ours].sum()), int(found.planted[theirs].sum())
         if inside < LEAST_GROUP:
             continue
-        honest = SCATTERED_FDR if opinions[found.deciding[place]].sees_scattered else MEMBER_FDR
+        scattered = any(opinions[name].sees_scattered for name in found.deciding[place])
+        honest = SCATTERED_FDR if scattered else MEMBER_FDR
         if inside * len(theirs) >= CONTAMINATED * honest * beside * len(ours):
             name = evidence.class_names[label]
             doubts.append(f"the trusted reference looks contaminated: {inside} of its {name!r} samples look planted")
@@ -366,7 +380,8 @@ def _reasons(
         ranks = {name: rank_p(opinion.scores[members]) for name, opinion in opinions.items() if flagged[members].any()}
         for position, row in enumerate(members):
             if flagged[row]:
-                names = [found.deciding[place]] if found.planted[row] else []
+                deciding = found.deciding[place] if found.planted[row] else {}
+                names = [name for name, named in deciding.items() if named[position]]
                 names += [name for name in odds if opinions[name].scores[row] >= np.log(LABEL_ODDS)]
                 names += [name for name, rank in ranks.items() if rank[position] <= NOTABLE]
                 names = names or [min(ranks, key=lambda name: ranks[name][position])]

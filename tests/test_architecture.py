@@ -110,7 +110,9 @@ ROOMS = {
         never=("sanitizer.verdict", "sanitizer.sources", "sanitizer.attacks"),
     ),
     "sanitizer.conformal": Room(never=("sanitizer", "detectors", "torch")),
-    "sanitizer.membership": Room(may=("sanitizer.conformal", "scipy"), never=("sanitizer.sources", "detectors")),
+    "sanitizer.membership": Room(
+        may=("sanitizer.conformal", "detectors.lines", "detectors.base", "scipy"), never=("sanitizer.sources",)
+    ),
     "sanitizer.verdict": Room(
         may=("sanitizer.errors", "sanitizer.conformal", "sanitizer.membership", "detectors.base", "scipy"),
         never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "torch"),

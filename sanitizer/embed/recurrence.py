@@ -113,7 +113,8 @@ def _leading_axes(centred: Tensor, count: int) -> Tensor:
     start = torch.randn(centred.shape[1], count + _SPARE, generator=generator).to(centred.device)
     for _ in range(_ROUNDS):
         start = torch.linalg.qr(centred.T @ (centred @ start)).Q
-    return start @ torch.linalg.svd(centred @ start, full_matrices=False).Vh.T[:, :count]
+    turned: Tensor = torch.linalg.svd(centred @ start, full_matrices=False).Vh.T[:, :count]
+    return start @ turned
 
 
 def _outer(along: Tensor) -> Tensor:
