@@ -142,6 +142,13 @@ def _affordable(thorough: bool) -> list[str]:
     return [name for name in names if thorough or not registry.detector(name).costly]
 
 
+def passed_over(wanted: tuple[str, ...], chosen: Collection[str]) -> list[dict[str, str]]:
+    """Who would have been asked, had there been time, and how to have them asked."""
+    reason = "takes more than one look of the network: name it in --detectors, or give --budget thorough"
+    absent = [name for name in _affordable(thorough=True) if name not in chosen]
+    return [{"name": name, "reason": reason} for name in absent] if "auto" in wanted else []
+
+
 @dataclass
 class _Scan:
     """One run: what was asked, and how long each stage took."""
@@ -174,6 +181,7 @@ class _Scan:
         with self._timed("judging"):
             calibration = Calibration(max_drop=self.settings.max_drop, fdr=self.settings.fdr or FDR, trusted=trusted)
             judgement = judge(evidence, opinions, calibration)
+        not_run += passed_over(self.settings.detectors, self.detectors)
         found = Findings(census, evidence, opinions, judgement, not_run, failed + judgement.doubts, trusted)
         model = extracted.model
         side = f", {extracted.side}x{extracted.side}" if extracted.side else ""
