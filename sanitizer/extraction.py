@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sanitizer.embed.probe import ProbePlan
 
 PROBE = "probe"
+#: The images of a set at a side, (n, side, side, 3): decoded once, however many look at them.
+Decoded = Callable[[int], NDArray[np.uint8]]
 #: Our own code that decides what a probe's spaces, what pixels say and a backbone's rows are.
 _PROBE_CODE = ("sanitizer.nets", "sanitizer.embed.probe", "sanitizer.sources.base", "sanitizer.sources.decode")
 _VIEW_CODE = (*_PROBE_CODE, "sanitizer.embed.views")
@@ -80,8 +82,9 @@ class Extraction:
         if census.holds == "vectors":
             return self._of_vectors(census)
         beside = None if self.reference is None else self._backbone(self.reference)  # first: it may not exist
-        found = self._by_probe(census) if self.model == PROBE else self._by_backbone(census)
-        found = replace(found, spaces=found.spaces | self._of_pixels(census))
+        decoded = functools.cache(functools.partial(self._decoded, census))
+        found = self._by_probe(census, decoded) if self.model == PROBE else self._by_backbone(census)
+        found = replace(found, spaces=found.spaces | self._of_pixels(census, decoded))
         if beside is None:
             return found
         return replace(
@@ -177,18 +180,17 @@ class Extraction:
         with self.timed(f"embedding with {backbone.name}"):
             return kept_rows(self.store, shelf, digests, backbone.width, compute)
 
-    def _by_probe(self, census: Census) -> Extracted:
+    def _by_probe(self, census: Census, decoded: Decoded) -> Extracted:
         """The probe's spaces: of an earlier run on the same set, of one that goes on, or of a new one."""
         from sanitizer.embed.kept import kept_probe
         from sanitizer.embed.probe import plan_probe
 
         plan = plan_probe(len(census.samples), census.native_side(), budget=self.budget, seed=self.seed)
         shelf, checkpoints = self.probe_shelves(census, plan)
-        pixels = functools.cache(functools.partial(self._decoded, census, plan.side))
         run = kept_probe(shelf) if shelf else None
         if run is None:
-            run = self._train(census, plan, pixels(), shelf, checkpoints)
-        spaces = run.spaces | self._views(census, plan, run, pixels)
+            run = self._train(census, plan, decoded(plan.side), shelf, checkpoints)
+        spaces = run.spaces | self._views(census, plan, run, decoded)
         return Extracted(spaces, json.loads(run.model), None, plan.side, self._left_out())
 
     def _decoded(self, census: Census, side: int) -> NDArray[np.uint8]:
@@ -224,9 +226,7 @@ class Extraction:
         spaces: dict[str, NDArray[Any]] = {name: getattr(found, name) for name in ("feature", "residual", "loss")}
         return ProbeRun(spaces, model, found.weights)
 
-    def _views(
-        self, census: Census, plan: ProbePlan, run: ProbeRun, pixels: Callable[[], NDArray[np.uint8]]
-    ) -> dict[str, NDArray[Any]]:
+    def _views(self, census: Census, plan: ProbePlan, run: ProbeRun, decoded: Decoded) -> dict[str, NDArray[Any]]:
         """What else the probe has to say, as far as somebody wants to hear it."""
         from sanitizer.embed.views import LOOKS
 
@@ -235,7 +235,7 @@ class Extraction:
         for name, look in LOOKS.items():
             missing = frozenset(space for space in look.spaces if space in shelves and space not in spaces)
             if missing:
-                for space, rows in self._looked(name, missing, census, plan, run, pixels()).items():
+                for space, rows in self._looked(name, missing, census, plan, run, decoded(plan.side)).items():
                     spaces[space] = _kept(shelves[space], rows)
         return spaces
 
@@ -265,17 +265,16 @@ class Extraction:
             with enough_threads(min(looking.batch, len(pixels)) * plan.side**2):
                 return look.views(looking, missing)
 
-    def _of_pixels(self, census: Census) -> dict[str, NDArray[Any]]:
+    def _of_pixels(self, census: Census, decoded: Decoded) -> dict[str, NDArray[Any]]:
         """The wanted spaces that need no model."""
         from sanitizer.embed.spaces import VIEWS
 
         shelves = {space: self.pixel_shelf(census, space) for space in self.pixel_spaces(census)}
         spaces = _kept_spaces(shelves)
-        pixels = functools.cache(functools.partial(self._decoded, census, pixel_side(census)))
         for space in [name for name in shelves if name not in spaces]:
-            stage, images = f"view {space}", pixels()
+            stage, images = f"view {space}", decoded(pixel_side(census))
             with self.timed(stage), self.progress.stage(stage, len(images)) as advance:
-                rows = VIEWS[space](images, census.labels(), census.keys())
+                rows = VIEWS[space](images, census.labels(), census.keys(), self.device)
                 advance(len(images))
             spaces[space] = _kept(shelves[space], rows)
         return spaces

@@ -243,7 +243,7 @@ class _Making:
         for space in extract.pixel_spaces(self.found.census):
             shelf = extract.pixel_shelf(self.found.census, space)
             missing = shelf is None or next(shelf.tables(), None) is None
-            seconds, rows = pixel_seconds(space, self.n, self.classes, side)
+            seconds, rows = pixel_seconds(space, self.n, self.classes, side, extract.device)
             self._space({space: rows}, [space] if missing else [])
             if missing:
                 if not decoded:

@@ -78,16 +78,18 @@ def look_seconds(
     return (time.perf_counter() - start) / sum(passed) * n * LOOKS[name].passes, rows
 
 
-def pixel_seconds(space: str, n: int, classes: int, side: int) -> tuple[float, NDArray[np.floating]]:
+def pixel_seconds(
+    space: str, n: int, classes: int, side: int, device: torch.device
+) -> tuple[float, NDArray[np.floating]]:
     """A look without a model at ``n`` images, and what such rows are like."""
     from sanitizer.embed.spaces import VIEWS
 
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (LOOKED_ROWS, side, side, 3), np.uint8)
     labels, keys = rng.integers(0, classes, LOOKED_ROWS), rng.integers(0, 2**63, LOOKED_ROWS).astype(np.uint64)
-    VIEWS[space](pixels[:FIRST_ROWS], labels[:FIRST_ROWS], keys[:FIRST_ROWS])
+    VIEWS[space](pixels[:FIRST_ROWS], labels[:FIRST_ROWS], keys[:FIRST_ROWS], device)
     start = time.perf_counter()
-    rows = VIEWS[space](pixels, labels, keys)
+    rows = VIEWS[space](pixels, labels, keys, device)
     return (time.perf_counter() - start) / LOOKED_ROWS * n, rows
 
 

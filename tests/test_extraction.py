@@ -308,7 +308,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """A space of mean colours, and how often it was computed."""
     calls: Counter[str] = Counter()
 
-    def mean_colour(pixels: np.ndarray, labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    def mean_colour(pixels: np.ndarray, labels: np.ndarray, keys: np.ndarray, device: Any) -> np.ndarray:
         calls["mean_colour"] += 1
         assert len(pixels) == len(labels) == len(keys)
         assert (pixels.dtype, labels.dtype, keys.dtype) == (np.uint8, np.int64, np.uint64)

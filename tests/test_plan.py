@@ -145,7 +145,7 @@ def test_a_look_at_pixels_is_planned_until_the_store_has_it(
         def _score(self, evidence: Evidence) -> Floats:
             return evidence.space("mean_colour").sum(axis=1)
 
-    monkeypatch.setattr(spaces, "VIEWS", {"mean_colour": lambda pixels, labels, keys: pixels.mean(axis=(1, 2))})
+    monkeypatch.setattr(spaces, "VIEWS", {"mean_colour": lambda pixels, labels, keys, device: pixels.mean(axis=(1, 2))})
     known = registry.detector
     monkeypatch.setattr(registry, "detector", lambda name: Colourful() if name == "lof" else known(name))
     settings = replace(FAST, store=str(tmp_path / "store"))

@@ -20,13 +20,11 @@ LEVELS = (1, 2, 4, 8, 16, 32, 64)
 #: No coefficient counts for more than so many of its usual sizes, where energy is located.
 CLIPPED = 5.0
 
-CPU = torch.device("cpu")
-
 _CHUNK = 1024
 
 
 def frequency(
-    pixels: NDArray[np.uint8], labels: NDArray[np.int64], keys: NDArray[np.uint64], device: torch.device = CPU
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], keys: NDArray[np.uint64], device: torch.device
 ) -> NDArray[np.float16]:
     """Log energies of frequency bands, log energies by place, and amounts of four kinds of noise, (n, 468)."""
     del labels  # what an image is made of is the same under any label

@@ -27,15 +27,13 @@ SEARCHED, COMPARED = 8192, 2048
 #: Fewer samples in a half show no pattern.
 LEAST_HALF = 12
 
-CPU = torch.device("cpu")
-
 _ROUNDS = 3
 _SPARE = 4
 _CHUNK = 2048
 
 
 def recurrence(
-    pixels: NDArray[np.uint8], labels: NDArray[np.int64], keys: NDArray[np.uint64], device: torch.device = CPU
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], keys: NDArray[np.uint64], device: torch.device
 ) -> NDArray[np.float32]:
     """How strongly each pattern that recurs in its class shows in a sample, (n, PATTERNS).
 
