@@ -9,29 +9,15 @@ planted samples whose label is right.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from detectors.base import Detector, Evidence, Floats, by_class
-from detectors.clustering import fisher_direction, sharpened, two_means
 from detectors.diversity import diversity
 from detectors.halves import beyond_chance, evenly_halved
-from detectors.lines import cut_line, gap_between
-from detectors.whitening import class_residuals, clipped, principal_axes, whitened
-
-
-@dataclass(frozen=True)
-class Look:
-    """A direction, and where on it the rest of the class lies, in units of the spread within the groups."""
-
-    direction: Floats
-    middle: float
-    spread: float
-
-    def __call__(self, rows: Floats) -> Floats:
-        """How far out each row lies."""
-        return np.asarray((rows @ self.direction - self.middle) / self.spread)
+from detectors.lines import cut_line, far_out
+from detectors.looks import Look, candidate_looks, look_at
+from detectors.whitening import class_residuals, clipped, whitened
 
 
 class AgreeingGroups(Detector):
@@ -87,39 +73,24 @@ class AgreeingGroups(Detector):
 
     def _best(self, features: Floats, details: Floats) -> tuple[Look, Look] | None:
         """The two looks that agree best on a group of these samples."""
-        count = max(1, min(self.axes, len(features) // self.rows_per_axis))
-        axes = principal_axes(features, count).T if len(features) > 1 else np.zeros((features.shape[1], 0))
-        centre = features.mean(axis=0) if len(features) else 0
-        reduced = (features - centre) @ axes
         best, found = 0.0, None
-        for along in (*reduced.T, *-reduced.T):
-            group = sharpened(reduced, two_means(reduced, along >= np.quantile(along, 1 - self.tail)))
-            group = ~group if group.sum() * 2 > len(group) else group
-            looks = _looks(features, axes @ fisher_direction(reduced, group), details, group)
-            value = agreement(looks[0](features), looks[1](details)) if looks else 0.0
-            if value > best:
-                best, found = value, looks
+        for learned, group in candidate_looks(
+            features, axes=self.axes, rows_per_axis=self.rows_per_axis, tail=self.tail
+        ):
+            made_of = look_at(details, group, _shared(details, group))
+            value = agreement(learned(features), made_of(details)) if made_of else 0.0
+            if made_of and value > best:
+                best, found = value, (learned, made_of)
         return found
 
 
 def agreement(learned: Floats, made_of: Floats) -> float:
     """How far apart the group that the features see lies in them, times how far apart the same group is made."""
     group = cut_line(learned)
-    return float(group.excess * max(0.0, gap_between(made_of, group.above)))
+    return float(group.excess * far_out(made_of, group.above))
 
 
-def _looks(features: Floats, learned: Floats, details: Floats, group: np.ndarray) -> tuple[Look, Look] | None:
-    """Both looks at a group; None where there is none."""
-    few = min(group.sum(), (~group).sum())
-    if few < 2:
-        return None
-    made_of = details[group].mean(axis=0) - details[~group].mean(axis=0)
-    made_of = beyond_chance(made_of, group.sum() ** -0.5 + (~group).sum() ** -0.5)
-    looks = []
-    for rows, direction in ((features, learned), (details, made_of)):
-        along = rows @ direction
-        spread = float(np.sqrt((along[group].var() + along[~group].var()) / 2))
-        if not spread > 1e-9 * max(1e-9, np.abs(along).max()):
-            return None
-        looks.append(Look(direction, float(along[~group].mean()), spread))
-    return looks[0], looks[1]
+def _shared(details: Floats, group: np.ndarray) -> Floats:
+    """What a group has in common and the rest has not, beyond chance."""
+    difference = details[group].mean(axis=0) - details[~group].mean(axis=0)
+    return beyond_chance(difference, group.sum() ** -0.5 + (~group).sum() ** -0.5)

@@ -7,39 +7,36 @@ for what they show.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from detectors.base import Detector, Evidence, Floats, Rows, by_class
-from detectors.clustering import CUT_CLOUD, Split, tail_splits
+from detectors.clustering import CUT_CLOUD
 from detectors.dynamics import surprise
-from detectors.whitening import class_residuals, in_own_axes, whitened
+from detectors.halves import evenly_halved
+from detectors.looks import Look, candidate_looks
+from detectors.whitening import class_residuals, whitened
 
 
-@dataclass(frozen=True)
-class Suspicion:
-    """The most suspicious way to cut one class in two."""
-
-    split: Split
-    evidence: float
-
-
-def most_suspicious(splits: Iterable[Split], losses: Floats) -> Suspicion:
-    """The cut with the largest evidence: how far apart its groups are, times how much the smaller one surprised.
+def suspicion(along: Floats, border: float, losses: Floats) -> float:
+    """How far apart two groups of a line lie, times how much the upper one surprised.
 
     Distance is Bhattacharyya's for two normal groups, gap^2 / 8 nats, beyond that of one cloud cut in two.
     """
-    weighed = [
-        Suspicion(split, max(0.0, split.gap**2 - CUT_CLOUD**2) / 8 * surprise(losses, split.minority))
-        for split in splits
-    ]
-    return max(weighed, key=lambda suspicion: suspicion.evidence)
+    group = along > border
+    if not 1 < group.sum() < len(group) - 1:
+        return 0.0
+    inside, outside = along[group], along[~group]
+    variance = (inside.var() + outside.var()) / 2
+    gap = (inside.mean() - outside.mean()) ** 2 / variance if variance > 0 else 0.0
+    return float(max(0.0, gap - CUT_CLOUD**2) / 8 * surprise(losses, group))
 
 
 class HiddenPopulation(Detector):
     """Class-level evidence first: which class hides a second population, then which samples belong to it.
+
+    A cut is chosen in one half of a class and weighed in the other, where nothing was chosen.
 
     Settings:
         ridge: share of the mean eigenvalue that is added before whitening.
@@ -51,7 +48,7 @@ class HiddenPopulation(Detector):
     needs = ("feature", "loss")
     sees = ("shifted", "tight")
     says = "It belongs to a group that stands apart from its class and was first taken for something else."
-    innocent = 3.4
+    innocent = 1.2
 
     def __init__(self, *, ridge: float = 0.01, axes: int = 16, rows_per_axis: int = 10, tail: float = 0.05) -> None:
         self.ridge = ridge
@@ -59,20 +56,35 @@ class HiddenPopulation(Detector):
         self.rows_per_axis = rows_per_axis
         self.tail = tail
 
-    def _suspicions(self, evidence: Evidence) -> list[tuple[Rows, Suspicion]]:
-        rows = whitened(class_residuals(evidence), ridge=self.ridge)
-        losses = evidence.space("loss")
-        found = []
-        for _, members in by_class(evidence):
-            reduced = in_own_axes(rows[members], self.axes, self.rows_per_axis)
-            found.append((members, most_suspicious(tail_splits(reduced, tail=self.tail), losses[members])))
-        return found
-
     def _score(self, evidence: Evidence) -> Floats:
         scores = np.zeros(len(evidence))
-        for members, suspicion in self._suspicions(evidence):
-            scores[members] = suspicion.split.position * suspicion.evidence
+        for rows, along, weight in self._weighed(evidence):
+            scores[rows] = along * weight
         return scores
 
     def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([suspicion.evidence for _, suspicion in self._suspicions(evidence)])
+        return np.array([weight for *_, weight in self._weighed(evidence)])
+
+    def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
+        """For each class its rows, how far out they lie by what the other half shows, and how suspicious that is."""
+        features = whitened(class_residuals(evidence), ridge=self.ridge)
+        losses = evidence.space("loss")
+        half = evenly_halved(evidence.keys)
+        for _, rows in by_class(evidence):
+            along, weights = np.zeros(len(rows)), []
+            for side in (False, True):
+                asked = half[rows] == side
+                look = self._best(features[rows[~asked]], losses[rows[~asked]])
+                if look:
+                    along[asked] = look(features[rows[asked]])
+                    weights.append(suspicion(along[asked], look.border, losses[rows[asked]]))
+            yield rows, along, float(np.mean(weights)) if weights else 0.0
+
+    def _best(self, features: Floats, losses: Floats) -> Look | None:
+        """The most suspicious look at these samples."""
+        best, found = 0.0, None
+        for look, _ in candidate_looks(features, axes=self.axes, rows_per_axis=self.rows_per_axis, tail=self.tail):
+            value = suspicion(look(features), look.border, losses)
+            if value > best:
+                best, found = value, look
+        return found

@@ -45,9 +45,10 @@ def cut_line(values: Floats) -> LineCut:
     n = len(values)
     inner = np.arange(max(LEAST_GROUP, (n + 1) // 2), n - LEAST_GROUP + 1)  # how many stay below
     nothing = LineCut(np.zeros(n, bool), 0.0)
+    ordered = np.sort(values)
+    inner = inner[ordered[inner] > ordered[inner - 1]]  # equal values stay together
     if not len(inner):
         return nothing
-    ordered = np.sort(values)
     moved = ordered - values.mean()
     sums, squares = moved.cumsum(), np.square(moved).cumsum()
     low = sums[inner - 1] / inner
@@ -61,10 +62,14 @@ def cut_line(values: Floats) -> LineCut:
     return LineCut(values >= ordered[inner[best]], float(gaps[best]))
 
 
-def gap_between(values: Floats, group: np.ndarray) -> float:
-    """How far a given group lies above the rest, in units of the spread within both; 0 if there are not two."""
+def far_out(values: Floats, group: np.ndarray) -> float:
+    """How far most of a given group lies above the rest, in units of the rest's spread; 0 if there are not two.
+
+    Its lower quarter is asked: a few that lie very far out do not make the others members.
+    """
     if min(group.sum(), (~group).sum()) < LEAST_GROUP:
         return 0.0
-    inside, outside = values[group], values[~group]
-    spread = np.sqrt((inside.var() + outside.var()) / 2)
-    return float((inside.mean() - outside.mean()) / spread) if spread > 1e-9 * np.abs(values).max() else 0.0
+    outside = values[~group]
+    spread = outside.std()
+    least = np.quantile(values[group], 0.25)
+    return float(max(0.0, (least - np.median(outside)) / spread)) if spread > 1e-9 * np.abs(values).max() else 0.0
