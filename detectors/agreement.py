@@ -15,7 +15,7 @@ import numpy as np
 from detectors.base import Detector, Evidence, Floats, by_class
 from detectors.diversity import diversity
 from detectors.halves import beyond_chance, evenly_halved
-from detectors.lines import cut_line, far_out
+from detectors.lines import cut_line, far_out, placed
 from detectors.looks import Look, candidate_looks, look_at
 from detectors.whitening import class_residuals, clipped, whitened
 
@@ -29,10 +29,11 @@ class AgreeingGroups(Detector):
         tail: the share of a class that starts as the minority.
     """
 
-    needs = ("feature", "frequency")
+    needs = ("feature", "frequency", "layout")
     sees = ("shifted", "tight")
     says = "It belongs to a group that both the learned features and the pixels set apart from its class."
     innocent = 7.5
+    centred = True
 
     def __init__(self, *, ridge: float = 0.01, axes: int = 16, rows_per_axis: int = 10, tail: float = 0.05) -> None:
         self.ridge = ridge
@@ -43,7 +44,7 @@ class AgreeingGroups(Detector):
     def _score(self, evidence: Evidence) -> Floats:
         scores = np.zeros(len(evidence))
         for rows, learned, made_of, weight in self._weighed(evidence):
-            scores[rows] = (learned + made_of) * weight
+            scores[rows] = placed(learned + made_of, cut_line(learned).above) * weight
         return scores
 
     def _class_scores(self, evidence: Evidence) -> Floats:
@@ -51,9 +52,9 @@ class AgreeingGroups(Detector):
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[np.ndarray, Floats, Floats, float]]:
         """For each class its rows, both looks at them, and how much to make of the two."""
-        details = evidence.space("frequency")
+        layout = evidence.space("layout")
         for rows, learned, made_of in self._looked(evidence):
-            diverse = diversity(details[rows], cut_line(learned).above)
+            diverse = diversity(layout[rows], cut_line(learned).above)
             yield rows, learned, made_of, agreement(learned, made_of) * diverse
 
     def _looked(self, evidence: Evidence) -> Iterator[tuple[np.ndarray, Floats, Floats]]:

@@ -116,6 +116,9 @@ class Detector(ABC):
     origin_free: ClassVar[bool] = True
     #: The highest class score met on clean real data; None: class scores are shown, and decide nothing.
     innocent: ClassVar[float | None] = None
+    #: True where a score, divided by the evidence against its class, is 0 for the rest of the class and 1 for the
+    #: centre of the group that the evidence is about: so it is known who is on the way, and who is there.
+    centred: ClassVar[bool] = False
     #: True where scores are log odds that another label fits a sample better than its own.
     label_odds: ClassVar[bool] = False
     #: True where what it needs takes the network more than one glance: a scan asks it only if it has the time.

@@ -15,6 +15,7 @@ from detectors.base import Detector, Evidence, Floats, Rows, by_class
 from detectors.clustering import CUT_CLOUD
 from detectors.dynamics import surprise
 from detectors.halves import evenly_halved
+from detectors.lines import placed
 from detectors.looks import Look, candidate_looks
 from detectors.whitening import class_residuals, whitened
 
@@ -49,6 +50,7 @@ class HiddenPopulation(Detector):
     sees = ("shifted", "tight")
     says = "It belongs to a group that stands apart from its class and was first taken for something else."
     innocent = 1.2
+    centred = True
 
     def __init__(self, *, ridge: float = 0.01, axes: int = 16, rows_per_axis: int = 10, tail: float = 0.05) -> None:
         self.ridge = ridge
@@ -58,27 +60,28 @@ class HiddenPopulation(Detector):
 
     def _score(self, evidence: Evidence) -> Floats:
         scores = np.zeros(len(evidence))
-        for rows, along, weight in self._weighed(evidence):
-            scores[rows] = along * weight
+        for rows, position, weight in self._weighed(evidence):
+            scores[rows] = position * weight
         return scores
 
     def _class_scores(self, evidence: Evidence) -> Floats:
         return np.array([weight for *_, weight in self._weighed(evidence)])
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
-        """For each class its rows, how far out they lie by what the other half shows, and how suspicious that is."""
+        """For each class its rows, where they lie by what the other half shows, and how suspicious that is."""
         features = whitened(class_residuals(evidence), ridge=self.ridge)
         losses = evidence.space("loss")
         half = evenly_halved(evidence.keys)
         for _, rows in by_class(evidence):
-            along, weights = np.zeros(len(rows)), []
+            position, weights = np.zeros(len(rows)), []
             for side in (False, True):
                 asked = half[rows] == side
                 look = self._best(features[rows[~asked]], losses[rows[~asked]])
                 if look:
-                    along[asked] = look(features[rows[asked]])
-                    weights.append(suspicion(along[asked], look.border, losses[rows[asked]]))
-            yield rows, along, float(np.mean(weights)) if weights else 0.0
+                    along = look(features[rows[asked]])
+                    position[asked] = placed(along, along > look.border)
+                    weights.append(suspicion(along, look.border, losses[rows[asked]]))
+            yield rows, position, float(np.mean(weights)) if weights else 0.0
 
     def _best(self, features: Floats, losses: Floats) -> Look | None:
         """The most suspicious look at these samples."""

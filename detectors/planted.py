@@ -227,7 +227,8 @@ def _in_pixels(
         made_of[marked, : DETAILS // 4] += DISTANCE / 2
     if learned is not None:
         recurs[learned, rng.integers(PATTERNS)] += 2 * DISTANCE
-    return {"frequency": made_of, "recurrence": recurs}
+    layout = classes[labels] + rng.normal(size=made_of.shape)
+    return {"frequency": made_of, "layout": layout, "recurrence": recurs}
 
 
 def _under_strain(

@@ -7,11 +7,13 @@ diverse as their class in everything else: frames of one film also share a patte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from detectors.base import Detector, Evidence, Floats, by_class
+from detectors.base import Detector, Evidence, Floats, Rows, by_class
 from detectors.diversity import diversity
-from detectors.lines import cut_line
+from detectors.lines import cut_line, placed
 
 
 class RecurringPattern(Detector):
@@ -22,31 +24,31 @@ class RecurringPattern(Detector):
             several.
     """
 
-    needs = ("frequency", "recurrence")
+    needs = ("layout", "recurrence")
     sees = ("shifted", "tight")
     origin_free = False
     says = "It shows a pattern that recurs in its class, in images that have nothing else in common."
     innocent = 3.0
+    centred = True
 
     def __init__(self, *, enough: float = 0.3) -> None:
         self.enough = enough
 
     def _score(self, evidence: Evidence) -> Floats:
-        shown = evidence.space("recurrence")
         scores = np.zeros(len(evidence))
-        for rows, weights in self._weighed(evidence):
+        for rows, positions, weights in self._weighed(evidence):
             strong = weights >= self.enough * weights.max()
-            scores[rows] = shown[np.ix_(rows, np.flatnonzero(strong))].max(axis=1) * weights.max()
+            scores[rows] = (positions[:, strong] * weights[strong]).max(axis=1)
         return scores
 
     def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([weights.max() for _, weights in self._weighed(evidence)])
+        return np.array([weights.max() for *_, weights in self._weighed(evidence)])
 
-    def _weighed(self, evidence: Evidence) -> list[tuple[np.ndarray, Floats]]:
-        """For each class its rows, and the evidence of each of its patterns."""
-        shown, made_of = evidence.space("recurrence"), evidence.space("frequency")
-        weighed = []
+    def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, Floats]]:
+        """For each class its rows, how clearly each of its patterns shows in them, and the evidence of each pattern."""
+        shown, layout = evidence.space("recurrence"), evidence.space("layout")
         for _, rows in by_class(evidence):
             cuts = [cut_line(pattern) for pattern in shown[rows].T]
-            weighed.append((rows, np.array([cut.excess * diversity(made_of[rows], cut.above) for cut in cuts])))
-        return weighed
+            positions = [placed(shown[rows, number], cut.above) for number, cut in enumerate(cuts)]
+            weights = [cut.excess * diversity(layout[rows], cut.above) for cut in cuts]
+            yield rows, np.stack(positions, axis=1), np.array(weights)

@@ -33,7 +33,7 @@ Decoded = Callable[[int], NDArray[np.uint8]]
 _PROBE_CODE = ("sanitizer.nets", "sanitizer.embed.probe", "sanitizer.sources.base", "sanitizer.sources.decode")
 _VIEW_CODE = (*_PROBE_CODE, "sanitizer.embed.views")
 _SPACE_CODE = (
-    *(f"sanitizer.embed.{name}" for name in ("cosines", "frequency", "recurrence", "spaces")),
+    *(f"sanitizer.embed.{name}" for name in ("cosines", "frequency", "layout", "recurrence", "spaces")),
     "sanitizer.nets", "sanitizer.sources.base", "sanitizer.sources.decode",
 )  # fmt: skip
 _BACKBONE_CODE = (

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from detectors.lines import cut_line
 from sanitizer.conformal import benjamini_hochberg
 
 Floats = NDArray[np.float64]
@@ -48,18 +47,22 @@ def tail_share(scores: Floats, innocent: Floats) -> Floats:
     return np.asarray(above / max(1, len(innocent)))
 
 
-def group_members(scores: Floats, innocent: Floats, *, level: float, reach: float) -> tuple[Bools, Floats, Floats]:
+def group_members(
+    scores: Floats, innocent: Floats, *, level: float, reach: float, centre: float | None = None
+) -> tuple[Bools, Floats, Floats]:
     """Who of a suspect class belongs to its planted group; log p-values; and distances from the class.
 
-    Members are significant, for the class and against all others, and lie with the group that the widest gap sets
-    apart rather than on the way to it: natural scores have longer tails than the normal law.
+    Members are significant, for the class and against all others, and lie with the group rather than on the way to
+    it: natural scores have longer tails than the normal law. ``centre`` is the score of the middle of the group,
+    where that is known.
     """
     z = deviations(scores)
     log_p = np.maximum(stats.norm.logsf(z), np.log(np.maximum(tail_share(scores, innocent), TINY)))
     significant = benjamini_hochberg(np.exp(log_p), level)
-    group = significant & cut_line(scores).above
-    if group.any():
-        significant &= z >= reach * np.median(z[group])
+    if centre is not None:
+        significant &= scores >= reach * centre
+    elif significant.any():
+        significant &= z >= reach * np.median(z[significant])
     return significant, log_p, z
 
 

@@ -22,6 +22,8 @@ Bools = NDArray[np.bool_]
 
 #: A class hides a planted group when its evidence exceeds the highest known from clean data this many times.
 CLASS_MARGIN = 1.25
+#: In a class that one detector has found to hide something, others need this much evidence to say who it is.
+SECOND_MARGIN = 0.75
 #: Benjamini-Hochberg level for members of a planted group, within its class.
 MEMBER_FDR = 0.05
 #: ... and for planted samples that form no group, but contradict the label of a class that is known to hide them:
@@ -200,17 +202,14 @@ def _groups(evidence: Evidence, opinions: Mapping[str, Opinion]) -> _Groups:
     planted = np.zeros(n, bool)
     groups = by_class(evidence) if _labelled(evidence) else []
     weights = [_weights(opinions, place) for place in range(len(groups))]
-    suspect = np.isin(
-        evidence.labels,
-        [label for (label, _), found in zip(groups, weights, strict=True) if max(found.values()) >= CLASS_MARGIN],
-    )
     reasons = [""] * len(groups)
     deciding: list[dict[str, Bools]] = [{} for _ in groups]
     for place, (label, members) in enumerate(groups):
         chosen = np.zeros(len(members), bool)
-        for name in (name for name, weight in weights[place].items() if weight >= CLASS_MARGIN):
-            scores = opinions[name].scores
-            named, log_p, far = _members(opinions[name], scores[members], scores[~suspect])
+        heard = SECOND_MARGIN if max(weights[place].values()) >= CLASS_MARGIN else np.inf
+        for name in (name for name, weight in weights[place].items() if weight >= heard):
+            scores, innocent = opinions[name].scores, _unsuspected(evidence, opinions[name], but=label)
+            named, log_p, far = _members(opinions[name], place, scores[members], scores[innocent])
             distance[members] = np.where(named & ~chosen, far, distance[members])
             severity[members] = np.maximum(severity[members], -log_p / np.log(10))
             deciding[place][name] = named
@@ -222,11 +221,19 @@ def _groups(evidence: Evidence, opinions: Mapping[str, Opinion]) -> _Groups:
     return _Groups(planted, severity, distance, deciding, [max(found.values()) for found in weights], reasons)
 
 
-def _members(opinion: Opinion, scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
+def _unsuspected(evidence: Evidence, opinion: Opinion, *, but: int) -> Bools:
+    """The samples of all other classes in which an opinion sees nothing, whatever others see there."""
+    calm = [label for place, label in enumerate(evidence.classes) if opinion.class_evidence(place) < CLASS_MARGIN]
+    return np.asarray(np.isin(evidence.labels, calm) & (evidence.labels != but))
+
+
+def _members(opinion: Opinion, place: int, scores: Floats, innocent: Floats) -> tuple[Bools, Floats, Floats]:
     """Who of a class that an opinion suspects belongs to what is planted there; see ``membership``."""
     if opinion.sees_scattered:
         return scattered_members(scores, innocent, level=SCATTERED_FDR)
-    return group_members(scores, innocent, level=MEMBER_FDR, reach=MEMBER_REACH)
+    weights = opinion.class_scores if opinion.detector.centred else None
+    centre = None if weights is None else float(weights[place])
+    return group_members(scores, innocent, level=MEMBER_FDR, reach=MEMBER_REACH, centre=centre)
 
 
 def highest_odds(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:

@@ -111,7 +111,7 @@ ROOMS = {
     ),
     "sanitizer.conformal": Room(never=("sanitizer", "detectors", "torch")),
     "sanitizer.membership": Room(
-        may=("sanitizer.conformal", "detectors.lines", "detectors.base", "scipy"), never=("sanitizer.sources",)
+        may=("sanitizer.conformal", "scipy"), never=("sanitizer.sources", "detectors")
     ),
     "sanitizer.verdict": Room(
         may=("sanitizer.errors", "sanitizer.conformal", "sanitizer.membership", "detectors.base", "scipy"),

@@ -86,6 +86,25 @@ def test_stragglers_on_the_way_to_a_group_are_no_members() -> None:
     np.testing.assert_array_equal(members, np.arange(335) >= 305)
 
 
+@pytest.mark.parametrize("height", [30.0, 60.0, 1e4])
+@given(st.integers(0, 99), st.integers(1, 20))
+def test_strays_in_the_tail_of_a_class_are_no_members_of_its_group(height: float, seed: int, strays: int) -> None:
+    """Where a class clearly falls in two, its natural tail is surprising for the normal law, and honest."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(300 + strays + 25) >= 300 + strays
+    scores = np.concatenate([rng.normal(size=300), rng.uniform(3, 6, strays), rng.normal(height, 1, 25)])
+    members, log_p, _ = group_members(scores, np.zeros(0), level=0.05, reach=1 / 3)
+    np.testing.assert_array_equal(members, group)
+    assert log_p[group].max() < log_p[~group].min()
+
+
+def test_a_tail_without_a_group_names_few() -> None:
+    """A clean class that is called suspect loses what is significant, which at the level is next to nobody."""
+    rng = np.random.default_rng(3)
+    lost = [group_members(rng.normal(size=300), np.zeros(0), level=0.05, reach=1 / 3)[0].mean() for _ in range(50)]
+    assert np.mean(lost) < 0.005
+
+
 @pytest.mark.parametrize("poison", [0, 5, 20, 60])
 def test_scattered_members_keep_their_false_discovery_rate(poison: int) -> None:
     """Over many classes with poison that overlaps the honest: the mean share of honest ones stays at the level."""

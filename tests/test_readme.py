@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.attacks import table as attacks
+from benchmarks.detection import matrix, matrix_table, peers_table
 from benchmarks.detection import table as detection
 from benchmarks.trusted import table as trusted
 from sanitizer.cli import app
@@ -63,3 +64,10 @@ def test_a_table_is_what_was_measured(name: str, render: Callable[[Any], str]) -
     shown = README.split(f"<!-- {name}: made by benchmarks/{name} -->")[1].split("<!-- end -->")[0].strip()
     results = ROOT / "benchmarks" / "results" / f"{name}.json"
     assert shown == render(json.loads(results.read_text(encoding="utf-8"))["cells"]).strip()
+
+
+@pytest.mark.parametrize(("name", "render"), [("matrix", matrix_table.render), ("peers", peers_table.render)])
+def test_a_table_of_the_matrix_is_what_was_measured(name: str, render: Callable[[Any], str]) -> None:
+    """Both come from the same file; without one they say so."""
+    shown = README.split(f"<!-- {name}: made by benchmarks/detection -->")[1].split("<!-- end -->")[0].strip()
+    assert shown == render(matrix.read(ROOT / "benchmarks" / "results" / "matrix.json")).strip()

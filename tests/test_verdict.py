@@ -6,13 +6,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_opinions import LABELS, SCORES, STRONG, TAIL, cases, cloud_with_tail, decided, evidence_over, opinion
+from toy_opinions import (
+    LABELS,
+    SCORES,
+    STRONG,
+    TAIL,
+    Deciding,
+    Noticing,
+    cases,
+    cloud_with_tail,
+    decided,
+    evidence_over,
+    opinion,
+)
 
 from sanitizer.verdict import (
     CLASS_MARGIN,
     LEAST_CLASS,
     LEAST_GROUP,
     MOST_OF_CLASS,
+    SECOND_MARGIN,
     Calibration,
     Opinion,
     _restrained,
@@ -61,6 +74,68 @@ def test_the_strongest_detector_decides_with_its_own_scores() -> None:
     """Who is flagged follows from the scores of whoever found the class."""
     found = decided(LABELS, {"noise": opinion(SCORES[::-1], [0.1, 0.1]), "one": opinion(SCORES, [STRONG, 0.0])})
     np.testing.assert_array_equal(found.suspicious, TAIL)
+
+
+FIRST, SECOND = np.arange(300) < 10, TAIL  # two groups of class 0
+TWO_GROUPS = {
+    "first": opinion(np.where(FIRST, 15.0, np.where(TAIL, 0.0, SCORES)), [STRONG, 0.0]),
+    "second": opinion(SCORES, [STRONG, 0.0], detector=Noticing()),
+}
+
+
+@pytest.mark.parametrize("names", [("first", "second"), ("second", "first")])
+def test_two_who_suspect_a_class_each_name_their_own(names: tuple[str, str]) -> None:
+    """Both groups are planted, and every sample is told by whom it was named, whoever was asked first."""
+    found = decided(LABELS, {name: TWO_GROUPS[name] for name in names})
+    np.testing.assert_array_equal(found.suspicious, FIRST | SECOND)
+    assert (found.kind[FIRST | SECOND] == "planted").all()
+    assert {found.reasons[row] for row in np.flatnonzero(FIRST)} == {(Deciding.says,)}
+    assert {found.reasons[row] for row in np.flatnonzero(SECOND)} == {(Noticing.says,)}
+
+
+def test_whom_both_name_has_both_reasons() -> None:
+    """The one who is surer of the class speaks first."""
+    surer = opinion(2 * SCORES, [2 * STRONG, 0.0], detector=Noticing())
+    found = decided(LABELS, {"one": opinion(SCORES, [STRONG, 0.0]), "surer": surer})
+    np.testing.assert_array_equal(found.suspicious, TAIL)
+    assert {found.reasons[row] for row in np.flatnonzero(TAIL)} == {(Noticing.says, Deciding.says)}
+
+
+@pytest.mark.parametrize(("weight", "heard"), [(SECOND_MARGIN * 0.99, False), (SECOND_MARGIN * 1.01, True)])
+def test_a_second_opinion_on_a_convicted_class_needs_less(weight: float, heard: bool) -> None:
+    """But something: below that margin its group is an odd one, though another detector convicts the class."""
+    unsure = opinion(TWO_GROUPS["first"].scores, [Deciding.innocent * weight, 0.0])
+    assert not decided(LABELS, {"first": unsure}).suspicious.any()
+    found = decided(LABELS, {"first": unsure, "second": TWO_GROUPS["second"]})
+    np.testing.assert_array_equal(found.suspicious, FIRST | SECOND if heard else SECOND)
+    assert any(Deciding.says in lines for lines in found.reasons) == heard
+
+
+def test_a_second_suspicion_never_clears_anybody() -> None:
+    """Whom one detector names stays named, and as surprising, whatever another says of the same class."""
+    alone = decided(LABELS, {"second": TWO_GROUPS["second"], "first": opinion(TWO_GROUPS["first"].scores, [0.0, 0.0])})
+    both = decided(LABELS, TWO_GROUPS)
+    assert (both.suspicious >= alone.suspicious).all()
+    assert (both.score >= alone.score).all()
+    assert both.suspicious.sum() > alone.suspicious.sum()
+
+
+@given(cases(), st.integers(0, 99), st.booleans())
+def test_who_decides_nothing_changes_nothing(
+    case: tuple[np.ndarray, dict[str, Opinion], float], seed: int, first: bool
+) -> None:
+    """A detector without a known innocence may add a reason; no p-value, no flag and no class moves."""
+    labels, opinions, max_drop = case
+    rng = np.random.default_rng(seed)
+    scores, weights = 1e3 * rng.standard_cauchy(len(labels)), 1e6 * rng.random(len(set(labels)))
+    watching = {"watching": opinion(scores, weights.tolist(), decides=False)}
+    without = decided(labels, opinions, max_drop=max_drop)
+    beside = decided(labels, watching | opinions if first else opinions | watching, max_drop=max_drop)
+    np.testing.assert_array_equal(beside.p_value, without.p_value)
+    np.testing.assert_array_equal(beside.score, without.score)
+    np.testing.assert_array_equal(beside.kind, without.kind)
+    assert (beside.classes, beside.notes, beside.doubts) == (without.classes, without.notes, without.doubts)
+    assert [bool(lines) for lines in beside.reasons] == [bool(lines) for lines in without.reasons]
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -29,6 +29,12 @@ class Deciding(Detector):
         return np.zeros(len(evidence))
 
 
+class Noticing(Deciding):
+    """Another one whose class evidence counts."""
+
+    says = "It recurs."
+
+
 class Scattering(Deciding):
     """One that finds planted samples which have in common only that they contradict their label."""
 

@@ -1,9 +1,12 @@
 """Run the detection matrix and write it as JSON; finished cells are kept, so it can be stopped and resumed.
 
     python -m benchmarks.detection --data FOLDER [--weights FOLDER] [--only cifar10] [--store DIR]
+    python -m benchmarks.detection --matrix --data FOLDER [--sets gtsrb12,cifar10] [--seeds 0,1] [--peers PYTHON]
 
 FOLDER holds the data sets as Parquet files (``cifar10/train.parquet`` and so on), the other one the checkpoints of
 frozen networks. What the scan is given in every cell is said in it: never a clean set, a rate, or the truth.
+``--matrix`` has many more attacks, by the probe alone; with ``--peers`` an interpreter that has the extra ``bench``
+asks other people's detectors about the same features.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection import grid, matrix_table, peers_table
 from benchmarks.detection.table import put_into, render
 
 GIVEN = "images and labels only: no clean set, no rate, no truth"
@@ -177,11 +182,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SANITIZER_DATA", "../shared/data")))
     parser.add_argument("--weights", type=Path, default=Path(os.environ.get("SANITIZER_WEIGHTS", "../shared/weights")))
     parser.add_argument("--store", default="none", help="where rows of frozen networks are kept between cells")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/detection.json"))
+    parser.add_argument("--out", type=Path, help="the results; benchmarks/results/detection.json, or matrix.json there")
     parser.add_argument("--only", default="", help="run only cells whose name contains this")
     parser.add_argument("--readme", type=Path, help="only put the table of what was measured into this file")
+    parser.add_argument("--matrix", action="store_true", help="many attacks, by the probe alone")
+    parser.add_argument("--sets", default=",".join(grid.SETS), help="of the matrix, separated by commas")
+    parser.add_argument("--seeds", default=",".join(map(str, grid.SEEDS)), help="of the matrix, separated by commas")
+    parser.add_argument("--peers", type=Path, metavar="PYTHON", help="interpreter that runs the peers on every cell")
+    parser.add_argument("--device", default="auto", help="where the cells of the matrix are computed")
+    parser.add_argument("--page", type=Path, help="only write the heat map of the matrix as this HTML file")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    args.out = args.out or Path(f"benchmarks/results/{'matrix' if args.matrix else 'detection'}.json")
+    if args.matrix:
+        _matrix(parser, args)
+        return
     if args.cell:
         json.dump(measure(Cell(**json.loads(args.cell)), args.data, args.weights, args.store), sys.stdout)
         return
@@ -215,6 +230,35 @@ def main() -> None:
         results["cells"][cell.key] = found = json.loads(done.stdout)
         args.out.write_text(json.dumps(results, indent=1) + "\n")
         print(line(cell, found), flush=True)
+
+
+def _matrix(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Measure one cell of the matrix, show what was measured, or fill in what is missing."""
+    from benchmarks.detection import matrix
+
+    if args.cell:
+        from benchmarks.detection.measure import measure as measured
+
+        entry = next(entry for entry in grid.entries() if entry.key == args.cell)
+        json.dump(measured(entry, args.data, args.peers, args.device), sys.stdout)
+        return
+    if args.readme or args.page:
+        found = matrix.read(args.out)
+        if args.readme:
+            put_into(args.readme, matrix_table.render(found), name="matrix")
+            put_into(args.readme, peers_table.render(found), name="peers")
+        if args.page:
+            from benchmarks.detection.page import page_of
+
+            args.page.write_text(page_of(found), encoding="utf-8")
+        return
+    sets, seeds = tuple(args.sets.split(",")), tuple(int(seed) for seed in args.seeds.split(","))
+    if strange := [name for name in sets if name not in grid.SETS]:
+        parser.error(f"--sets: expected some of {', '.join(grid.SETS)}, got {', '.join(strange)}")
+    if args.peers and not shutil.which(args.peers):
+        parser.error(f"--peers: expected a Python interpreter, got {args.peers}: name one, or leave it out")
+    wanted = [entry for entry in grid.entries(sets, seeds) if args.only in entry.key]
+    matrix.fill(wanted, args.out, args.data, peers=args.peers, device=args.device)
 
 
 def line(cell: Cell, found: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-START, END = "<!-- detection: made by benchmarks/detection -->", "<!-- end -->"
+END = "<!-- end -->"
 HEADER = """\
 | data set (samples) | network | poison | runs | poison flagged | clean flagged | clean labels doubted | "found" |
 |---|---|---|---|---|---|---|---|
@@ -55,9 +55,9 @@ def spread(shares: list[float], *, worst: Any, digits: int) -> str:
     return f"{mean * 100:.{digits}f} % (worst {worst(shares) * 100:.{digits}f} %)"
 
 
-def put_into(readme: Path, table: str, benchmark: str = "detection") -> None:
-    """Replace the table between the marks of a benchmark."""
-    start = START.replace("detection", benchmark)
+def put_into(readme: Path, table: str, benchmark: str = "detection", name: str | None = None) -> None:
+    """Replace the table between the marks of a benchmark; one that makes several tables names them."""
+    start = f"<!-- {name or benchmark}: made by benchmarks/{benchmark} -->"
     before, found, rest = readme.read_text(encoding="utf-8").partition(start)
     _, ended, after = rest.partition(END)
     if not (found and ended):

@@ -100,7 +100,7 @@ def _patterns(white: Tensor) -> Tensor:
     for axis in (axes * signs).T:
         for _ in range(2):  # what the samples far out have in common is the pattern itself, not just its main axis
             outer = _outer(centred @ axis)
-            axis = torch.nn.functional.normalize(centred[outer].mean(dim=0) - centred[~outer].mean(dim=0), dim=0)
+            axis = torch.nn.functional.normalize(centred[outer].mean(dim=0), dim=0)  # the others lie opposite
         patterns.append(axis)
     return torch.stack(patterns, dim=1)
 
