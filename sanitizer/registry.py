@@ -50,7 +50,7 @@ def _load(group: str, name: str) -> Any:
     point = _points(group).get(name)
     if point is None:
         kind = group.removeprefix("sanitizer.").removesuffix("s")
-        raise UsageError(f"expected the name of a {kind}, got {name!r}: choose from {', '.join(names(group))}")
+        raise UsageError(f"expected the name of a {kind}, got {name!r}: choose from {' '.join(names(group))}")
     try:
         return point.load()
     except (ImportError, AttributeError) as error:

@@ -71,7 +71,7 @@ def assert_one_line(answer: Answer, *parts: str) -> None:
     assert answer.err.count("\n") == 1
     assert "Traceback" not in answer.err
     assert "please report" not in answer.err
-    assert len(answer.err) < 640  # the longest line names every detector
+    assert len(answer.err) < 500
     for part in parts:
         assert part in answer.err
 
