@@ -9,7 +9,12 @@ from detectors.base import Floats
 
 def evenly_halved(keys: np.ndarray) -> np.ndarray:
     """One of two halves for every sample, drawn by content, (n,) bool."""
-    return np.asarray(np.argsort(np.argsort(keys, kind="stable"), kind="stable") % 2 == 1)
+    return np.asarray(evenly_parted(keys, 2) == 1)
+
+
+def evenly_parted(keys: np.ndarray, parts: int) -> np.ndarray:
+    """The number of one of so many parts for every sample, drawn by content, (n,)."""
+    return np.asarray(np.argsort(np.argsort(keys, kind="stable"), kind="stable") % parts)
 
 
 def beyond_chance(difference: Floats, error: float) -> Floats:

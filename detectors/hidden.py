@@ -14,10 +14,14 @@ import numpy as np
 from detectors.base import Detector, Evidence, Floats, Rows, by_class
 from detectors.clustering import CUT_CLOUD
 from detectors.dynamics import surprise
-from detectors.halves import evenly_halved
-from detectors.lines import placed
+from detectors.halves import evenly_parted
 from detectors.looks import Look, candidate_looks
 from detectors.whitening import class_residuals, whitened
+
+#: Classes of so many are halved; of smaller ones four fifths are needed to find anything, and of a few, all.
+MANY, FEW = 1000, 100
+#: What a cut is worth that was weighed where it was chosen: chance fits as well.
+WEIGHED_ON_ITSELF = 0.35
 
 
 def suspicion(along: Floats, border: float, losses: Floats) -> float:
@@ -37,7 +41,7 @@ def suspicion(along: Floats, border: float, losses: Floats) -> float:
 class HiddenPopulation(Detector):
     """Class-level evidence first: which class hides a second population, then which samples belong to it.
 
-    A cut is chosen in one half of a class and weighed in the other, where nothing was chosen.
+    A cut is chosen in a part of a class and weighed in the rest, where nothing was chosen.
 
     Settings:
         ridge: share of the mean eigenvalue that is added before whitening.
@@ -68,20 +72,19 @@ class HiddenPopulation(Detector):
         return np.array([weight for *_, weight in self._weighed(evidence)])
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
-        """For each class its rows, where they lie by what the other half shows, and how suspicious that is."""
+        """For each class its rows, where they lie by what others show, and how suspicious that is."""
         features = whitened(class_residuals(evidence), ridge=self.ridge)
         losses = evidence.space("loss")
-        half = evenly_halved(evidence.keys)
         for _, rows in by_class(evidence):
-            position, weights = np.zeros(len(rows)), []
-            for side in (False, True):
-                asked = half[rows] == side
-                look = self._best(features[rows[~asked]], losses[rows[~asked]])
+            alone = len(rows) < FEW
+            part = evenly_parted(evidence.keys[rows], 1 if alone else 2 if len(rows) >= MANY else 5)
+            position = np.zeros(len(rows))
+            for asked in (part == number for number in np.unique(part)):
+                shown = rows if alone else rows[~asked]
+                look = self._best(features[shown], losses[shown])
                 if look:
-                    along = look(features[rows[asked]])
-                    position[asked] = placed(along, along > look.border)
-                    weights.append(suspicion(along, look.border, losses[rows[asked]]))
-            yield rows, position, float(np.mean(weights)) if weights else 0.0
+                    position[asked] = look(features[rows[asked]]) / (2 * look.border)
+            yield rows, position, suspicion(position, 0.5, losses[rows]) * (WEIGHED_ON_ITSELF if alone else 1)
 
     def _best(self, features: Floats, losses: Floats) -> Look | None:
         """The most suspicious look at these samples."""

@@ -206,14 +206,14 @@ def test_a_broken_detector_makes_the_verdict_incomplete(
 ) -> None:
     """The others are asked all the same, the verdict is written, says what broke in one line, and exits with 2."""
     with_plugin(made)
-    settings = ScanSettings(budget="fast", device="cpu", detectors=("plugin", "recurring_pattern"))
+    settings = ScanSettings(budget="fast", device="cpu", detectors=("plugin", "hidden_population"))
     found = scan(toys[0], tmp_path / "verdict", settings)
     assert found.exit_code == 2
     (line,) = found.incomplete
     assert line.startswith("detector plugin failed")
     assert "\n" not in line
     assert toys[1] <= flagged(found)
-    assert [entry["name"] for entry in found.summary["detectors"]["run"]] == ["recurring_pattern"]
+    assert [entry["name"] for entry in found.summary["detectors"]["run"]] == ["hidden_population"]
     assert found.summary["answer"]["sentence"].startswith("Incomplete: ")
     assert Verdict.read(tmp_path / "verdict").exit_code == 2
 
