@@ -70,9 +70,12 @@ def keep_probe(shelf: Shelf, found: Embedding, model: str) -> None:
 def kept_probe(shelf: Shelf) -> ProbeRun | None:
     """A finished run; its spaces are memory-mapped."""
     for table in shelf.tables():
-        spaces = {name: _array(table[name]) for name in table.column_names}
-        about = table.schema.metadata
-        return ProbeRun(spaces, about[b"model"].decode(), safetensors.torch.load(about[b"weights"]))
+        about = table.schema.metadata or {}
+        try:
+            model, weights = about[b"model"].decode(), safetensors.torch.load(about[b"weights"])
+        except (KeyError, SafetensorError):
+            continue  # whole, but nothing that we wrote: the run begins anew
+        return ProbeRun({name: _array(table[name]) for name in table.column_names}, model, weights)
     return None
 
 

@@ -226,6 +226,14 @@ def test_a_broken_run_is_none(store: Store) -> None:
     assert kept_probe(shelf) is None
 
 
+@pytest.mark.parametrize("about", [None, {"model": "{}"}, {"model": "{}", "weights": "no weights"}])
+def test_a_whole_table_that_is_no_run_is_none(store: Store, about: dict[str, str] | None) -> None:
+    """Somebody else's, or one without the weights that a run is kept with: it is trained again."""
+    shelf = store.shelf("probes", a=1)
+    shelf.put(pa.table({"feature": [[0.0]]}).replace_schema_metadata(about))
+    assert kept_probe(shelf) is None
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_a_space_comes_back_bit_for_bit(store: Store, kind: type) -> None:
     """With its type; a broken one is none."""
