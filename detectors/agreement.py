@@ -12,50 +12,32 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from detectors.base import Detector, Evidence, Floats, by_class
+from detectors.base import Evidence, Floats, Rows, by_class
 from detectors.diversity import diversity
 from detectors.halves import beyond_chance, evenly_halved
 from detectors.lines import cut_line, far_out, placed
-from detectors.looks import Look, candidate_looks, look_at
+from detectors.looks import Look, look_at
+from detectors.weighed import CuttingDetector
 from detectors.whitening import class_residuals, clipped, whitened
 
 
-class AgreeingGroups(Detector):
+class AgreeingGroups(CuttingDetector):
     """Who belongs to the group that its class hides in both spaces.
 
-    Settings:
-        ridge: share of the mean eigenvalue that is added before whitening.
-        axes: how many leading axes of a class are searched, at most one for every ``rows_per_axis`` rows.
-        tail: the share of a class that starts as the minority.
+    Settings as of every ``CuttingDetector``.
     """
 
     needs = ("feature", "frequency", "layout")
     sees = ("shifted", "tight")
     says = "It belongs to a group that both the learned features and the pixels set apart from its class."
     innocent = 7.5
-    centred = True
 
-    def __init__(self, *, ridge: float = 0.01, axes: int = 16, rows_per_axis: int = 10, tail: float = 0.05) -> None:
-        self.ridge = ridge
-        self.axes = axes
-        self.rows_per_axis = rows_per_axis
-        self.tail = tail
-
-    def _score(self, evidence: Evidence) -> Floats:
-        scores = np.zeros(len(evidence))
-        for rows, learned, made_of, weight in self._weighed(evidence):
-            scores[rows] = placed(learned + made_of, cut_line(learned).above) * weight
-        return scores
-
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([weight for *_, weight in self._weighed(evidence)])
-
-    def _weighed(self, evidence: Evidence) -> Iterator[tuple[np.ndarray, Floats, Floats, float]]:
-        """For each class its rows, both looks at them, and how much to make of the two."""
+    def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
         layout = evidence.space("layout")
         for rows, learned, made_of in self._looked(evidence):
-            diverse = diversity(layout[rows], cut_line(learned).above)
-            yield rows, learned, made_of, agreement(learned, made_of) * diverse
+            group = cut_line(learned).above
+            weight = agreement(learned, made_of) * diversity(layout[rows], group)
+            yield rows, placed(learned + made_of, group), weight
 
     def _looked(self, evidence: Evidence) -> Iterator[tuple[np.ndarray, Floats, Floats]]:
         """For each class its rows, and how far out each lies in either space, by what its other half shows."""
@@ -75,9 +57,7 @@ class AgreeingGroups(Detector):
     def _best(self, features: Floats, details: Floats) -> tuple[Look, Look] | None:
         """The two looks that agree best on a group of these samples."""
         best, found = 0.0, None
-        for learned, group in candidate_looks(
-            features, axes=self.axes, rows_per_axis=self.rows_per_axis, tail=self.tail
-        ):
+        for learned, group in self._candidates(features):
             made_of = look_at(details, group, _shared(details, group))
             value = agreement(learned(features), made_of(details)) if made_of else 0.0
             if made_of and value > best:

@@ -130,16 +130,37 @@ class Detector(ABC):
     def score(self, evidence: Evidence) -> Floats:
         """One finite score per sample; raises ``MissingEvidence`` that names what is absent."""
         self._require(evidence)
-        scores = np.asarray(self._score(evidence), dtype=np.float64)
-        assert scores.shape == (len(evidence),), f"{self!r} returned {scores.shape} for {len(evidence)} samples"
-        assert np.isfinite(scores).all(), f"{self!r} returned scores that are not finite"
-        return scores
+        return self._sound_scores(self._score(evidence), evidence)
 
     @final
     def class_scores(self, evidence: Evidence) -> Floats | None:
         """How strongly each of ``evidence.classes`` hides a second population; None if it cannot say."""
         self._require(evidence)
-        found = self._class_scores(evidence)
+        return self._sound_class_scores(self._class_scores(evidence), evidence)
+
+    @final
+    def opinion(self, evidence: Evidence) -> tuple[Floats, Floats | None]:
+        """Both at once, for those who find them together."""
+        self._require(evidence)
+        scores, class_scores = self._opinion(evidence)
+        return self._sound_scores(scores, evidence), self._sound_class_scores(class_scores, evidence)
+
+    @abstractmethod
+    def _score(self, evidence: Evidence) -> Floats: ...
+
+    def _class_scores(self, evidence: Evidence) -> Floats | None:  # noqa: ARG002 - for those who can tell
+        return None
+
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats | None]:
+        return self._score(evidence), self._class_scores(evidence)
+
+    def _sound_scores(self, found: Floats, evidence: Evidence) -> Floats:
+        scores = np.asarray(found, dtype=np.float64)
+        assert scores.shape == (len(evidence),), f"{self!r} returned {scores.shape} for {len(evidence)} samples"
+        assert np.isfinite(scores).all(), f"{self!r} returned scores that are not finite"
+        return scores
+
+    def _sound_class_scores(self, found: Floats | None, evidence: Evidence) -> Floats | None:
         if found is None:
             return None
         scores = np.asarray(found, dtype=np.float64)
@@ -147,12 +168,6 @@ class Detector(ABC):
         assert scores.shape == (classes,), f"{self!r} returned class scores {scores.shape} for {classes} classes"
         assert np.isfinite(scores).all(), f"{self!r} returned class scores that are not finite"
         return scores
-
-    @abstractmethod
-    def _score(self, evidence: Evidence) -> Floats: ...
-
-    def _class_scores(self, evidence: Evidence) -> Floats | None:  # noqa: ARG002 - for those who can tell
-        return None
 
     def _require(self, evidence: Evidence) -> None:
         if self.uses_labels and len(evidence) and (evidence.labels < 0).all():

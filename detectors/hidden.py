@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from detectors.base import Detector, Evidence, Floats, Rows, by_class
+from detectors.base import Evidence, Floats, Rows, by_class
 from detectors.clustering import CUT_CLOUD
 from detectors.dynamics import surprise
 from detectors.halves import evenly_parted
-from detectors.looks import Look, candidate_looks
+from detectors.looks import Look
+from detectors.weighed import CuttingDetector
 from detectors.whitening import class_residuals, whitened
 
 #: Classes of so many are halved; of smaller ones four fifths are needed to find anything, and of a few, all.
@@ -38,38 +39,18 @@ def suspicion(along: Floats, border: float, losses: Floats) -> float:
     return float(max(0.0, gap - CUT_CLOUD**2) / 8 * surprise(losses, group))
 
 
-class HiddenPopulation(Detector):
+class HiddenPopulation(CuttingDetector):
     """Class-level evidence first: which class hides a second population, then which samples belong to it.
 
     A cut is chosen in a part of a class and weighed in the rest, where nothing was chosen.
 
-    Settings:
-        ridge: share of the mean eigenvalue that is added before whitening.
-        axes: how many leading axes of a class are searched; at most one for every ``rows_per_axis`` rows,
-            because in many dimensions any small class can be cut in two with a wide gap.
-        tail: the share of a class that starts as the minority.
+    Settings as of every ``CuttingDetector``.
     """
 
     needs = ("feature", "loss")
     sees = ("shifted", "tight")
     says = "It belongs to a group that stands apart from its class and was first taken for something else."
     innocent = 1.2
-    centred = True
-
-    def __init__(self, *, ridge: float = 0.01, axes: int = 16, rows_per_axis: int = 10, tail: float = 0.05) -> None:
-        self.ridge = ridge
-        self.axes = axes
-        self.rows_per_axis = rows_per_axis
-        self.tail = tail
-
-    def _score(self, evidence: Evidence) -> Floats:
-        scores = np.zeros(len(evidence))
-        for rows, position, weight in self._weighed(evidence):
-            scores[rows] = position * weight
-        return scores
-
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([weight for *_, weight in self._weighed(evidence)])
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
         """For each class its rows, where they lie by what others show, and how suspicious that is."""
@@ -89,7 +70,7 @@ class HiddenPopulation(Detector):
     def _best(self, features: Floats, losses: Floats) -> Look | None:
         """The most suspicious look at these samples."""
         best, found = 0.0, None
-        for look, _ in candidate_looks(features, axes=self.axes, rows_per_axis=self.rows_per_axis, tail=self.tail):
+        for look, _ in self._candidates(features):
             value = suspicion(look(features), look.border, losses)
             if value > best:
                 best, found = value, look

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from detectors.base import Detector, Evidence, Floats, Rows, by_class
+from detectors.base import Evidence, Floats, Rows, by_class
 from detectors.diversity import diversity
 from detectors.lines import cut_line, placed
+from detectors.weighed import WeighingDetector
 
 
-class RecurringPattern(Detector):
+class RecurringPattern(WeighingDetector):
     """Who shows the pattern that sets a group apart from its class; needs no trained network.
 
     Settings:
@@ -29,26 +30,19 @@ class RecurringPattern(Detector):
     origin_free = False
     says = "It shows a pattern that recurs in its class, in images that have nothing else in common."
     innocent = 3.0
-    centred = True
 
     def __init__(self, *, enough: float = 0.3) -> None:
         self.enough = enough
 
-    def _score(self, evidence: Evidence) -> Floats:
-        scores = np.zeros(len(evidence))
-        for rows, positions, weights in self._weighed(evidence):
-            strong = weights >= self.enough * weights.max()
-            scores[rows] = (positions[:, strong] * weights[strong]).max(axis=1)
-        return scores
-
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([weights.max() for *_, weights in self._weighed(evidence)])
-
-    def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, Floats]]:
-        """For each class its rows, how clearly each of its patterns shows in them, and the evidence of each pattern."""
+    def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
         shown, layout = evidence.space("recurrence"), evidence.space("layout")
         for _, rows in by_class(evidence):
             cuts = [cut_line(pattern) for pattern in shown[rows].T]
-            positions = [placed(shown[rows, number], cut.above) for number, cut in enumerate(cuts)]
-            weights = [cut.excess * diversity(layout[rows], cut.above) for cut in cuts]
-            yield rows, np.stack(positions, axis=1), np.array(weights)
+            positions = np.stack([placed(shown[rows, number], cut.above) for number, cut in enumerate(cuts)], axis=1)
+            weights = np.array([cut.excess * diversity(layout[rows], cut.above) for cut in cuts])
+            strongest = weights.max()
+            if not strongest > 0:
+                yield rows, np.zeros(len(rows)), 0.0
+                continue
+            counting = weights >= self.enough * strongest
+            yield rows, (positions * weights / strongest)[:, counting].max(axis=1), float(strongest)

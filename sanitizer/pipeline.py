@@ -255,7 +255,7 @@ class _Scan:
             for name, detector in self.detectors.items():
                 with self._timed(f"detector {name}"):
                     try:
-                        opinions[name] = Opinion(detector, detector.score(evidence), detector.class_scores(evidence))
+                        opinions[name] = Opinion(detector, *detector.opinion(evidence))
                     except MissingEvidence as why:
                         not_run.append({"name": name, "reason": self._left_out_of(detector) or str(why)})
                     except Exception as error:  # a plugin may raise anything: the scan says so and is incomplete
