@@ -5,6 +5,7 @@ Nothing is imported until it is asked for by name, and a stranger's plugin runs 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,9 @@ def _load(group: str, name: str) -> Any:
     point = _points(group).get(name)
     if point is None:
         kind = group.removeprefix("sanitizer.").removesuffix("s")
-        raise UsageError(f"expected the name of a {kind}, got {name!r}: choose from {' '.join(names(group))}")
+        close = difflib.get_close_matches(name.lower(), names(group), n=3)
+        hint = f"try {' or '.join(close)}, or see" if close else "see"
+        raise UsageError(f"expected the name of a {kind}, got {name!r}: {hint} `sanitizer {kind}s`")
     try:
         return point.load()
     except (ImportError, AttributeError) as error:

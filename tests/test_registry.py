@@ -69,14 +69,28 @@ def test_every_attack_of_ours_loads(name: str) -> None:
 
 
 @pytest.mark.parametrize(("call", "kind"), [(registry.detector, "detector"), (registry.attack, "attack")])
-@pytest.mark.parametrize("name", ["nonesuch", "", "LOF", "__import__"])
-def test_an_unknown_name_gets_the_known_ones(call: Any, kind: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["nonesuch", "", "x" * 200, "__import__"])
+def test_an_unknown_name_gets_the_command_that_lists_them(call: Any, kind: str, name: str) -> None:
     """In one line."""
     with pytest.raises(UsageError, match=f"expected the name of a {kind}, got {name!r}") as caught:
         call(name)
-    for known in registry.names(f"sanitizer.{kind}s"):
-        assert known in str(caught.value)
+    assert str(caught.value).endswith(f": see `sanitizer {kind}s`")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "meant"),
+    [
+        (registry.detector, "LOF", "lof"),
+        (registry.detector, "spectral_signature", "spectral"),
+        (registry.attack, "badnet", "badnets"),
+        (registry.attack, "adaptive-blend", "adaptive_blend"),
+    ],
+)
+def test_a_mistyped_name_gets_the_one_that_was_meant(call: Any, name: str, meant: str) -> None:
+    """The nearest of the known ones."""
+    with pytest.raises(UsageError, match=rf"try [\w ]*\b{meant}\b"):
+        call(name)
 
 
 def test_ours_stays_where_a_stranger_takes_its_name(install: Any) -> None:

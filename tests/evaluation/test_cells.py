@@ -52,7 +52,7 @@ def test_the_control_plants_nothing_and_treats_images_alike(source: Source, tmp_
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ({"attacks": ["nonesuch"]}, "nonesuch.*badnets"),
+        ({"attacks": ["nonesuch"]}, "nonesuch.*sanitizer attacks"),
         ({"attacks": [], "clean": False}, "--attacks.*at least one"),
         ({"rates": [1.5]}, "rate.*1.5"),
         ({"seeds": 0}, "--seeds.*at least 1, got 0"),
