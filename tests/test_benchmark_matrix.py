@@ -16,19 +16,42 @@ from toys import CLASSES, toy_images
 
 from benchmarks.detection import grid, matrix, matrix_table, measure, peers_table
 from benchmarks.detection.page import page_of
+from benchmarks.places import Places
 from sanitizer.embed import probe
 from sanitizer.evaluation.cells import CONTROL, Cell
 from sanitizer.pipeline import ScanSettings
 
 datasets.disable_progress_bars()
+HERE = Places(Path("data"), Path("weights"))
 ENTRY = grid.Entry("toys", Cell(attack="badnets", settings={}, rate=0.05, seed=1))
 
 
-def test_every_cell_can_be_meant() -> None:
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Folders in which the setups of the transfer benchmark lie."""
+    setup = {"target class": 1, "target index": 0, "base class": 0, "base indices": [2, 3]}
+    file = tmp_path / "poisons" / "setups" / "cifar10_transfer_learning.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps([setup] * len(grid.SEEDS)))
+    return Places(tmp_path, tmp_path)
+
+
+def test_every_cell_can_be_meant(places: Places) -> None:
     """Attacks, rates and settings are accepted, and no two cells have a name in common."""
     entries = grid.entries()
     assert len({entry.key for entry in entries}) == len(entries)
-    assert {entry.cell.poisoner().name for entry in entries} == grid.ATTACKS.keys()
+    made = {entry.poisoner(places).name for entry in entries}
+    assert made == grid.ATTACKS.keys() | grid.CRAFTED.keys()
+
+
+def test_crafted_poison_is_one_row_whomever_it_aims_at(places: Places) -> None:
+    """Each seed has an aim of its own, and no name says where the files lie."""
+    crafted = [entry for entry in grid.entries() if entry.cell.attack == "bullseye"]
+    assert {entry.data for entry in crafted} == {grid.CRAFTED_SET}
+    assert len({entry.cell.row for entry in crafted}) == 1
+    aims = [entry.poisoner(places).setup for entry in crafted]  # type: ignore[attr-defined]
+    assert sorted(aims) == list(grid.SEEDS)
+    assert not any(word in entry.key for entry in crafted for word in ("DATA", "WEIGHTS", "json"))
 
 
 def test_cheap_sets_come_first_whatever_is_asked_for() -> None:
@@ -58,7 +81,7 @@ class TestFilling:
     def fill(self, folder: Path, peers: Path | None = None) -> None:
         """Two cells of a set that is there, and two of one that is not."""
         wanted = [entry for entry in grid.entries(("gtsrb12", "cifar10"), (0,)) if "badnets" in entry.key]
-        matrix.fill(wanted, folder / "matrix.json", folder, peers=peers, device="cpu")
+        matrix.fill(wanted, folder / "matrix.json", Places(folder, folder), peers=peers, device="cpu")
 
     def test_what_is_measured_is_kept(
         self, measured: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -86,7 +109,7 @@ def test_a_cell_that_breaks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     broken.write_text("#!/bin/sh\necho half; echo Traceback >&2; echo 'MemoryError: too much' >&2; exit 1\n")
     broken.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(broken))
-    found = matrix._in_its_own_process(ENTRY, tmp_path, None, "cpu")
+    found = matrix._in_its_own_process(ENTRY, HERE, None, "cpu")
     assert found["failed"] == "MemoryError: too much"
     assert found["name"] == ENTRY.key
 
@@ -123,7 +146,7 @@ def test_the_peers_see_the_very_features_of_the_scan(tmp_path: Path, monkeypatch
     monkeypatch.setattr(probe, "train_probe", train_and_tell)
     monkeypatch.setattr(measure, "hear_all", lambda *args: seen.append(args[1]) or hear(*args))
     with hurried():
-        found = measure.measure(ENTRY, tmp_path, Path(sys.executable), "cpu")
+        found = measure.measure(ENTRY, Places(tmp_path, tmp_path), Path(sys.executable), "cpu")
 
     assert len(trained) == 1
     np.testing.assert_array_equal(seen[0], np.asarray(trained[0].feature, np.float32))

@@ -151,7 +151,10 @@ def test_nothing_asked_is_help(run: Run) -> None:
         (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--target", "cow"], ["'cow'", "'cat'"]),
         (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--set", "flip.mode=x"], ["--set", "'flip'"]),
         (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--set", "badnets.x=1"], ["'x'", "size"]),
-        (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--detectors", "x"], ["'x'", "sanitizer detectors"]),
+        (
+            ["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--detectors", "x"],
+            ["'x'", "sanitizer detectors"],
+        ),
         (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--budget", "lavish"], ["--budget", "'lavish'"]),
         (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--retrain"], ["--retrain", "--tests"]),
         (["evaluate", "DATA", "--out", "OUT", "--attacks", "badnets", "--trusted", "/no/such"], ["does not exist"]),

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.attacks.table import render
 from benchmarks.attacks.trials import TRIALS, Trial
 from benchmarks.detection.table import put_into
+from benchmarks.places import Places
 
 
 def measure(trial: Trial, seed: int, data: Path, weights: Path, device: str, cache: Path | None) -> dict[str, Any]:
@@ -32,10 +33,7 @@ def measure(trial: Trial, seed: int, data: Path, weights: Path, device: str, cac
     from sanitizer.sources.base import open_source
     from sanitizer.store import Store
 
-    def located(value: Any) -> Any:
-        text = str(value).replace("DATA/", f"{data}/").replace("WEIGHTS/", f"{weights}/")
-        return text if isinstance(value, str) else value
-
+    located = Places(data, weights).located
     started = time.monotonic()
     home = data / trial.data
     with tempfile.TemporaryDirectory() as scratch:

@@ -235,12 +235,14 @@ def main() -> None:
 def _matrix(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Measure one cell of the matrix, show what was measured, or fill in what is missing."""
     from benchmarks.detection import matrix
+    from benchmarks.places import Places
 
+    places = Places(args.data, args.weights)
     if args.cell:
         from benchmarks.detection.measure import measure as measured
 
         entry = next(entry for entry in grid.entries() if entry.key == args.cell)
-        json.dump(measured(entry, args.data, args.peers, args.device), sys.stdout)
+        json.dump(measured(entry, places, args.peers, args.device), sys.stdout)
         return
     if args.readme or args.page:
         found = matrix.read(args.out)
@@ -258,7 +260,7 @@ def _matrix(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.peers and not shutil.which(args.peers):
         parser.error(f"--peers: expected a Python interpreter, got {args.peers}: name one, or leave it out")
     wanted = [entry for entry in grid.entries(sets, seeds) if args.only in entry.key]
-    matrix.fill(wanted, args.out, args.data, peers=args.peers, device=args.device)
+    matrix.fill(wanted, args.out, places, peers=args.peers, device=args.device)
 
 
 def line(cell: Cell, found: dict[str, Any]) -> str:

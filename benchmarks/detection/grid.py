@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from benchmarks.places import Places
+from sanitizer.attacks.base import Attack
 from sanitizer.evaluation.cells import CONTROL, Cell
 
 #: The sets, by what a scan of one takes.
@@ -27,6 +29,19 @@ ATTACKS: dict[str, tuple[float, ...]] = {
     "dynamic": RATES,
     "label_consistent": (0.02,),
 }
+#: Poison without a trigger, made against a frozen network: of this set alone, of so many of its images (what the public
+#: benchmark of transfer learning gives a victim), at these rates.
+CRAFTED_SET = "cifar10"
+CRAFTED: dict[str, float] = {
+    "bullseye": 0.01, "feature_collision": 0.01, "convex_polytope": 0.01, "witches_brew": 0.01,
+    "sleeper_agent": 0.05, "hidden_trigger": 0.05,
+}  # fmt: skip
+_CRAFTING: dict[str, Any] = {"samples": 2_500, "steps": 100}
+_ALONE: dict[str, dict[str, Any]] = {"witches_brew": {"restarts": 1}, "sleeper_agent": {"retrain": False}}
+_NETWORK = {"surrogate": "frozen:WEIGHTS/cifar10_resnet20.safetensors"}
+#: Whom each seed aims at: a setup of that benchmark by its number, or classes.
+_SETUPS = {"test": "DATA/cifar10/test.parquet", "setups": "DATA/poisons/setups/cifar10_transfer_learning.json"}
+_PAIRS = ((1, 0), (5, 3), (9, 2))
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Entry:
 
     data: str
     cell: Cell
+    unsaid: Mapping[str, Any] = field(default_factory=dict)  # settings that its name leaves out: files, and the aim
 
     @property
     def key(self) -> str:
@@ -46,6 +62,11 @@ class Entry:
         """Where the set lies among the data."""
         return f"{self.data}/train.parquet"
 
+    def poisoner(self, places: Places) -> Attack:
+        """The attack as it is carried out on this machine."""
+        unsaid = {name: places.located(value) for name, value in self.unsaid.items()}
+        return replace(self.cell, settings={**self.cell.settings, **unsaid}).poisoner()
+
 
 def entries(sets: tuple[str, ...] = SETS, seeds: tuple[int, ...] = SEEDS) -> list[Entry]:
     """The whole matrix, or that of some sets and seeds.
@@ -54,7 +75,17 @@ def entries(sets: tuple[str, ...] = SETS, seeds: tuple[int, ...] = SEEDS) -> lis
     'cifar10: badnets at 0.01, seed 2'
     """
     ordered = sorted(dict.fromkeys(sets), key=SETS.index)
-    return [Entry(data, cell) for data in ordered for seed in dict.fromkeys(seeds) for cell in _cells(seed)]
+    return [entry for data in ordered for seed in dict.fromkeys(seeds) for entry in _entries(data, seed)]
+
+
+def _entries(data: str, seed: int) -> Iterator[Entry]:
+    yield from (Entry(data, cell) for cell in _cells(seed))
+    for attack, rate in CRAFTED.items() if data == CRAFTED_SET else ():
+        settings = {**_CRAFTING, **_ALONE.get(attack, {})}
+        aims = attack in ("sleeper_agent", "hidden_trigger")
+        source, target = _PAIRS[seed % len(_PAIRS)]
+        aim = {"source": source, "target": target} if aims else {**_SETUPS, "setup": seed}
+        yield Entry(data, Cell(attack=attack, settings=settings, rate=rate, seed=seed), {**_NETWORK, **aim})
 
 
 def _cells(seed: int) -> Iterator[Cell]:

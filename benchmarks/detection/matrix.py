@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.detection.grid import Entry
+from benchmarks.places import Places
 from sanitizer.writing import write_whole
 
 Cells = dict[str, dict[str, Any]]
 
 
-def fill(entries: list[Entry], out: Path, data: Path, *, peers: Path | None, device: str) -> None:
+def fill(entries: list[Entry], out: Path, places: Places, *, peers: Path | None, device: str) -> None:
     """Measure what is missing, in the order given."""
     for entry in entries:
-        if not (data / entry.file).exists():
-            print(f"{entry.key}: skipped, no {data / entry.file}")
+        if not (places.data / entry.file).exists():
+            print(f"{entry.key}: skipped, no {places.data / entry.file}")
             continue
         if finished(read(out).get(entry.key, {}), peers):
             continue
-        found = _in_its_own_process(entry, data, peers, device)
+        found = _in_its_own_process(entry, places, peers, device)
         cells = read(out)  # again: another process may have written meanwhile
         cells[entry.key] = found
         write_whole(out, (json.dumps({"cells": cells}, indent=1, allow_nan=False) + "\n").encode())
@@ -57,9 +58,10 @@ def line(key: str, found: Mapping[str, Any]) -> str:
     return f"{key}: recall {recall}, false positives {ours['false_positive_rate']:.5f}, {cost}"
 
 
-def _in_its_own_process(entry: Entry, data: Path, peers: Path | None, device: str) -> dict[str, Any]:
+def _in_its_own_process(entry: Entry, places: Places, peers: Path | None, device: str) -> dict[str, Any]:
     """What it measured, or why it did not: a matrix takes days, one cell that breaks must not cost the others."""
-    command = [sys.executable, "-m", "benchmarks.detection", "--matrix", "--data", str(data), "--device", device]
+    command = [sys.executable, "-m", "benchmarks.detection", "--matrix", "--device", device]
+    command += ["--data", str(places.data), "--weights", str(places.weights)]
     command += ["--peers", str(peers)] if peers else []
     done = subprocess.run([*command, "--cell", entry.key], capture_output=True, text=True, check=False)
     if done.returncode:

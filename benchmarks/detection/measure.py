@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from benchmarks.detection.grid import Entry
 from benchmarks.detection.peers import PEERS, hear_all
+from benchmarks.places import Places
 from sanitizer.attacks.poisoned import PoisonedSet
 from sanitizer.devices import resolve_device
 from sanitizer.evaluation.matrix import Task, figures
@@ -31,17 +32,17 @@ from sanitizer.store import Store
 RATE = 0.005
 
 
-def measure(entry: Entry, data: Path, peers: Path | None = None, device: str = "auto") -> dict[str, Any]:
+def measure(entry: Entry, places: Places, peers: Path | None = None, device: str = "auto") -> dict[str, Any]:
     """The figures of a cell, in this process, whose peak memory is one of them."""
     cell = entry.cell
     with tempfile.TemporaryDirectory(prefix="detection-") as scratch:
         # The store hands the peers the very features that the scan looked at.
         store = Store.open(str(Path(scratch) / "store")) if peers else None
         settings = ScanSettings(seed=cell.seed, device=device, store=str(store.root) if store else "none")
-        source = open_source(str(data / entry.file))
+        source = open_source(str(places.data / entry.file))
         task = Task(source=source, scan=settings)
         start = time.perf_counter()
-        made = cell.poisoner().poison(source, Path(scratch) / "set", device=device, store=store)
+        made = entry.poisoner(places).poison(source, Path(scratch) / "set", device=device, store=store)
         poisoned = time.perf_counter()
         verdict = scan(str(made.data), None, settings)
         scanned = time.perf_counter()
