@@ -28,8 +28,9 @@ from sanitizer.store import Store
 from sanitizer.writing import refuse_inside, whole_folder, write_whole
 
 if TYPE_CHECKING:
-    from sanitizer.extraction import Extracted
-    from sanitizer.verdict import Opinion
+    from sanitizer.extraction import Extracted, Extraction
+    from sanitizer.second_look import SecondLook
+    from sanitizer.verdict import Calibration, Judgement, Opinion
 
 #: Files of a verdict folder: a new scan may replace a folder that holds nothing else.
 OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
@@ -67,6 +68,11 @@ class ScanSettings:
             raise UsageError("--fdr: expected a trusted source to compare with, got none: name it with --trusted")
         if self.fdr is not None and not 0 < self.fdr < 1:
             raise UsageError(f"--fdr: expected a level between 0 and 1, got {self.fdr}: try {FDR}")
+
+    @property
+    def looks_twice(self) -> bool:
+        """Whether a second probe is trained: where there is time, and no guarantee that is for one look."""
+        return self.budget == "thorough" and self.model == "probe" and self.trusted is None
 
     def asked(self) -> dict[str, Any]:
         """The settings as recorded; where things lie and where they are computed is no part of what was asked."""
@@ -176,10 +182,12 @@ class _Scan:
         trusted = trusted_rows(census, self.source)
         expect_samples(census, self.source)
         extracted, evidence = self._embed(census)
-        opinions, not_run, failed = self._ask(evidence)
+        opinions, not_run, failed = self._ask(evidence, self.detectors)
         with self._timed("judging"):
             calibration = Calibration(max_drop=self.settings.max_drop, fdr=self.settings.fdr or FDR, trusted=trusted)
             judgement = judge(evidence, opinions, calibration)
+        second = self._look_again(judgement, extracted, calibration, failed)
+        judgement = second.added_to(judgement) if second else judgement
         not_run += passed_over(self.settings.detectors, self.detectors)
         found = Findings(census, evidence, opinions, judgement, not_run, failed + judgement.doubts, trusted)
         model = extracted.model
@@ -197,7 +205,8 @@ class _Scan:
                 "model": model,
                 "reference": extracted.reference,
                 "device": self.settings.device,
-            },
+            }
+            | ({"second_look": second.model} if second else {}),
         )
 
     def write(self, verdict: Verdict, folder: Path) -> None:
@@ -225,33 +234,64 @@ class _Scan:
         return {"digest": hashlib.sha256(said.encode()).hexdigest()}
 
     def _embed(self, census: Census) -> tuple[Extracted, Evidence]:
+        extracted = self._extraction(self.settings.seed, wanted_spaces(self.detectors.values()))(census)
+        self.losses, self.left_out = extracted.spaces.get("loss"), extracted.left_out
+        return extracted, self._evidence(extracted.spaces, census, self.detectors)
+
+    def _extraction(self, seed: int, wanted: frozenset[str], *, reference: bool = True) -> Extraction:
         from sanitizer.devices import resolve_device
-        from sanitizer.evidence import build_evidence
         from sanitizer.extraction import Extraction
 
-        device = resolve_device(self.settings.device)
-        extract = Extraction(
-            model=self.settings.model, reference=self.settings.reference, budget=self.settings.budget,
-            seed=self.settings.seed, device=device, wanted=wanted_spaces(self.detectors.values()),
+        return Extraction(
+            model=self.settings.model, reference=self.settings.reference if reference else None,
+            budget=self.settings.budget, seed=seed, device=resolve_device(self.settings.device), wanted=wanted,
             store=self.store, progress=self.progress, timed=self._timed,
         )  # fmt: skip
-        extracted = extract(census)
-        self.losses, self.left_out = extracted.spaces.get("loss"), extracted.left_out
-        evidence = build_evidence(
-            extracted.spaces, census.labels(), census.class_names, census.keys(), self.detectors.values(),
-            device=str(device), seed=self.settings.seed,
-        )  # fmt: skip
-        return extracted, evidence
 
-    def _ask(self, evidence: Evidence) -> tuple[dict[str, Opinion], list[dict[str, str]], list[str]]:
+    def _evidence(
+        self, spaces: Mapping[str, np.ndarray], census: Census, detectors: Mapping[str, Detector]
+    ) -> Evidence:
+        from sanitizer.devices import resolve_device
+        from sanitizer.evidence import build_evidence
+
+        return build_evidence(
+            spaces, census.labels(), census.class_names, census.keys(), detectors.values(),
+            device=str(resolve_device(self.settings.device)), seed=self.settings.seed,
+        )  # fmt: skip
+
+    def _look_again(
+        self, first: Judgement, extracted: Extracted, calibration: Calibration, failed: list[str]
+    ) -> SecondLook | None:
+        """By another probe, at everything that the first look did not flag; None where there is nothing to see."""
+        from sanitizer.second_look import OF_A_PROBE, SecondLook, asked_again, left_to_flag
+        from sanitizer.verdict import judge
+
+        rows, detectors = np.flatnonzero(~first.suspicious), asked_again(self.detectors)
+        rest, left = self.census.only(rows), left_to_flag(first, calibration)
+        if (
+            not (self.settings.looks_twice and rest.holds == "images" and detectors and left)
+            or len(np.unique(rest.labels())) < 2
+        ):
+            return None
+        found = self._extraction(self.settings.seed + 1, frozenset(), reference=False)(rest)
+        unchanged = {name: space[rows] for name, space in extracted.spaces.items() if name not in OF_A_PROBE}
+        evidence = self._evidence(unchanged | found.spaces, rest, detectors)
+        opinions, _, broken = self._ask(evidence, detectors)
+        failed += broken
+        with self._timed("judging"):
+            return SecondLook(judge(evidence, opinions, left), rows, self.census.labels(), found.model)
+
+    def _ask(
+        self, evidence: Evidence, detectors: Mapping[str, Detector]
+    ) -> tuple[dict[str, Opinion], list[dict[str, str]], list[str]]:
         """Every detector's opinion; which could not be asked, and which broke."""
         from sanitizer.verdict import Opinion
 
         opinions: dict[str, Opinion] = {}
         not_run: list[dict[str, str]] = []
         failed: list[str] = []
-        with self.progress.stage("scoring", len(self.detectors)) as advance:
-            for name, detector in self.detectors.items():
+        with self.progress.stage("scoring", len(detectors)) as advance:
+            for name, detector in detectors.items():
                 with self._timed(f"detector {name}"):
                     try:
                         opinions[name] = Opinion(detector, *detector.opinion(evidence))

@@ -213,6 +213,11 @@ class _Making:
             self._decoding(self.n, plan.side)
             seconds = training_seconds(self.n, self.classes, plan, extract.device, done=state.epochs if state else 0)
             self.stages.append(("training the probe", seconds))
+        if self.settings.looks_twice:  # the second probe's set depends on what the first finds: at most all
+            again = training_seconds(self.n, self.classes, plan, extract.device)
+            self.stages.append(("training a second probe", again))
+            self.held += spaces
+            self.kept += spaces
         self._views(extract, plan, decoded=run is None)
 
     def _views(self, extract: Extraction, plan: ProbePlan, *, decoded: bool) -> None:

@@ -248,7 +248,7 @@ def contradicted(evidence: Evidence, odds: Floats, planted: Bools) -> Bools:
     for _, members in by_class(evidence):
         most = int(MOST_OF_CLASS * len(members)) if len(members) >= LEAST_CLASS else 0
         room = max(0, most - int(planted[members].sum()))
-        wrong[members] = _worst(wrong[members], odds[members], odds[members], room)
+        wrong[members] = worst_of(wrong[members], odds[members], odds[members], room)
     return wrong
 
 
@@ -281,7 +281,7 @@ def _restrained(chosen: Bools, severity: Floats, distance: Floats, class_name: s
     if count < LEAST_GROUP:
         return nobody, f"a group stands apart, but only {count} samples are clearly in it: nothing flagged"
     if count > MOST_OF_CLASS * size:
-        worst = _worst(chosen, severity, distance, int(MOST_OF_CLASS * size))
+        worst = worst_of(chosen, severity, distance, int(MOST_OF_CLASS * size))
         return worst, f"{count} of {size} look planted: capped at {MOST_OF_CLASS:.0%}"
     return chosen, f"{count} of {size} samples form a second population inside {class_name!r}"
 
@@ -366,12 +366,13 @@ def _capped(chosen: Bools, found: _Groups, calibration: Calibration) -> tuple[Bo
     if count <= most:
         return chosen, []
     limit = f"--max-drop {calibration.max_drop}"
-    return _worst(chosen, found.severity, found.distance, most), [
+    return worst_of(chosen, found.severity, found.distance, most), [
         f"{count} samples look suspicious; only the {most} worst are flagged ({limit})"
     ]
 
 
-def _worst(chosen: Bools, severity: Floats, distance: Floats, most: int) -> Bools:
+def worst_of(chosen: Bools, severity: Floats, distance: Floats, most: int) -> Bools:
+    """Of the chosen, so many: the most severe, and among these the farthest."""
     kept = np.zeros(len(chosen), bool)
     kept[np.lexsort((-distance, -severity, ~chosen))[:most]] = True
     return kept & chosen

@@ -117,6 +117,10 @@ ROOMS = {
         may=("sanitizer.errors", "sanitizer.conformal", "sanitizer.membership", "detectors.base", "scipy"),
         never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "torch"),
     ),
+    "sanitizer.second_look": Room(
+        may=("sanitizer.verdict", "detectors.base"),
+        never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "torch"),
+    ),
     "sanitizer.record": Room(
         may=("sanitizer.errors", "sanitizer.writing", "pyarrow"),
         never=("sanitizer.sources", "detectors", "torch"),
@@ -140,7 +144,7 @@ ROOMS = {
     "sanitizer.pipeline": Room(
         may=(
             *FLOW, "sanitizer.conclusion", "sanitizer.extraction", "sanitizer.recall", "sanitizer.engines",
-            "sanitizer.registry", "detectors.base", "pyarrow",
+            "sanitizer.registry", "sanitizer.second_look", "detectors.base", "pyarrow",
         ),
         lazily=("sanitizer.devices",),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
