@@ -80,7 +80,10 @@ def entries(sets: tuple[str, ...] = SETS, seeds: tuple[int, ...] = SEEDS) -> lis
 
 def _entries(data: str, seed: int) -> Iterator[Entry]:
     yield from (Entry(data, cell) for cell in _cells(seed))
-    for attack, rate in CRAFTED.items() if data == CRAFTED_SET else ():
+    if data != CRAFTED_SET:
+        return
+    yield Entry(data, Cell(attack=CONTROL, settings={"samples": _CRAFTING["samples"]}, rate=0.0, seed=seed))
+    for attack, rate in CRAFTED.items():
         settings = {**_CRAFTING, **_ALONE.get(attack, {})}
         aims = attack in ("sleeper_agent", "hidden_trigger")
         source, target = _PAIRS[seed % len(_PAIRS)]
