@@ -12,7 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sanitizer import __version__, registry
+from sanitizer.commands import gating, handling
 from sanitizer.errors import SanitizerError, UsageError
+from sanitizer.options import (
+    Budget,
+    Detectors,
+    Fdr,
+    Folder,
+    ImageColumn,
+    Kept,
+    LabelColumn,
+    MaxDrop,
+    Model,
+    Reference,
+    Source,
+    Trusted,
+    names_of,
+)
 from sanitizer.terminal import bars, err, say, show_table
 
 if TYPE_CHECKING:
@@ -25,39 +41,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A verdict folder that `scan` wrote.")]
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A folder of images, Parquet (a file, a glob, a folder), a saved dataset, tar shards, or vectors (.npz).",
-    ),
-]
-ImageColumn = Annotated[str | None, typer.Option(help="The column that holds the images, or the vectors.")]
-LabelColumn = Annotated[str | None, typer.Option(help="The column that holds the labels.")]
-Model = Annotated[
-    str,
-    typer.Option(
-        metavar="probe|torchvision:NAME|timm:NAME|FILE.safetensors",
-        help="What computes features: the probe, trained on the data itself, or a frozen network.",
-    ),
-]
-Reference = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help="A frozen network beside the model, to judge labels by.")
-]
-Detectors = Annotated[str, typer.Option(help="Names separated by commas; auto = all of our own.")]
-Trusted = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="Samples known to be clean, drawn like those to be scanned.")
-]
-Fdr = Annotated[
-    float | None, typer.Option(help="With --trusted: the chance of any flag on clean data; 0.05 if not named.")
-]
-MaxDrop = Annotated[float, typer.Option(help="Never flag more than this share of the set.")]
-Budget = Annotated[str, typer.Option(help="fast, standard or thorough.")]
-Kept = Annotated[
-    str | None,
-    typer.Option(metavar="DIR|none", help="What was computed before is kept here; by default in your cache folder."),
-]
+handling.add_to(app)
+gating.add_to(app)
+
 VICTIM = "convnet[:WIDTH]|resnet18|frozen:NETWORK|tuned:NETWORK"
 
 
@@ -90,7 +76,7 @@ def scan(
     if to is None and not plan:
         raise UsageError("--out: expected a folder for the verdict, got none: name one, or ask with --plan")
     settings = ScanSettings(
-        model=model, reference=reference, detectors=_names(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
+        model=model, reference=reference, detectors=names_of(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
         image_column=image_column, label_column=label_column, device=device, seed=seed,
         budget=budget, store=store,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -252,13 +238,13 @@ def evaluate(
     from sanitizer.sources.base import open_source
 
     scanned = ScanSettings(
-        model=model, reference=reference, detectors=_names(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
+        model=model, reference=reference, detectors=names_of(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
         image_column=image_column, label_column=label_column, device=device,
         budget=budget, store=store,  # type: ignore[arg-type]
     )  # fmt: skip
     opened = open_source(source, image_column=image_column, label_column=label_column)
     cells = plan_cells(
-        opened, _names(attacks), rates=_shares(rates), seeds=seeds, target=target, pairs=settings or [], clean=clean
+        opened, names_of(attacks), rates=_shares(rates), seeds=seeds, target=target, pairs=settings or [], clean=clean
     )
     how = retraining(tests, victim=victim, epochs=epochs, runs=runs, scan=scanned) if retrain else None
     task = Task(source=opened, scan=scanned, retraining=how, keep=keep)
@@ -360,13 +346,9 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _shares(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(share) for share in _names(text))
+        return tuple(float(share) for share in names_of(text))
     except ValueError:
         raise UsageError(f"--rates: expected shares separated by commas, got {text!r}: try 0.01,0.003") from None
 

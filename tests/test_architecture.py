@@ -187,9 +187,16 @@ ROOMS = {
     # The package's own names load on first use; a type checker sees all of them.
     "sanitizer": Room(may=("sanitizer.registry",), lazily=EVERYTHING_OF_OURS),
     "sanitizer.cli": Room(
-        may=("sanitizer", "sanitizer.errors", "sanitizer.registry", "sanitizer.terminal", "typer"),
+        may=(
+            "sanitizer", "sanitizer.commands", "sanitizer.errors", "sanitizer.options", "sanitizer.registry",
+            "sanitizer.terminal", "typer",
+        ),
         lazily=EVERYTHING_OF_OURS,
     ),
+    "sanitizer.commands": Room(
+        may=("sanitizer.errors", "sanitizer.options", "sanitizer.terminal", "typer"), lazily=EVERYTHING_OF_OURS
+    ),
+    "sanitizer.options": Room(may=("typer",), never=("sanitizer",)),
     # What a scan will need: a source listed, parts of the work timed, and the sum of it.
     "sanitizer.survey": Room(may=(*COMMON, "sanitizer.sources"), never=("sanitizer.pipeline", "sanitizer.embed")),
     "sanitizer.trials": Room(
