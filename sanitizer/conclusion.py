@@ -136,17 +136,20 @@ def _answer(found: Findings) -> dict[str, Any]:
 
 def _power(found: Findings) -> str:
     """What this scan could have found, in words."""
-    if "residual" in found.evidence.spaces and "loss" in found.evidence.spaces:
-        return (
-            "Looks for groups whose label is not theirs, whether or not the network learned what marks them; "
-            "clean-label and single-sample attacks may go unseen."
+    spaces = found.evidence.spaces
+    if not ({"residual", "frequency"} & set(spaces)):
+        return "Without labels only samples that lie alone, or too close together, can be seen."
+    looks = []
+    if "loss" in spaces:
+        looks.append("for groups whose label is not theirs, whether or not the network learned what marks them")
+    elif "residual" in spaces:
+        looks.append(
+            "for samples whose label is not theirs, with a network that was not trained on them and sees no trigger"
         )
-    if "residual" in found.evidence.spaces:
-        return (
-            "Looks for samples whose label is not theirs, with a network that was not trained on them: a trigger "
-            "itself is not seen, and clean-label and single-sample attacks may go unseen."
-        )
-    return "Without labels only samples that lie alone, or too close together, can be seen."
+    if "frequency" in spaces:
+        looks.append("for patterns that recur in one class, and for groups made of what other classes have not")
+    unseen = "single samples and groups of a few" if "frequency" in spaces else "clean-label and single-sample attacks"
+    return f"Looks {'; '.join(looks)}. {unseen.capitalize()} may go unseen."
 
 
 def _copies(found: Findings) -> list[str]:

@@ -106,6 +106,8 @@ def test_the_summary_agrees_with_the_table(verdict: Verdict) -> None:
     assert sum(entry["size"] for entry in summary["classes"]) == TOTAL
     assert [entry["hidden"] for entry in summary["classes"]] == [True, False, False]
     assert summary["incomplete"] == []
+    assert "recur in one class" in summary["answer"]["power"]
+    assert "may go unseen" in summary["answer"]["power"]
     assert summary["parameters"]["budget"] == "fast"
     assert summary["view"].endswith(f"{SIDE}x{SIDE}")
 
