@@ -32,6 +32,7 @@ from sanitizer.options import (
 from sanitizer.terminal import bars, err, say, show_table
 
 if TYPE_CHECKING:
+    from sanitizer.baseline import Baseline
     from sanitizer.pipeline import ScanSettings
 
 app = typer.Typer(
@@ -65,11 +66,15 @@ def scan(
     seed: Annotated[int, typer.Option(help="Same data and same seed, same verdict.")] = 0,
     budget: Budget = "standard",
     store: Kept = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An earlier verdict folder: report only what is new since then.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the scan will need (time, memory, disk) and do not start it.")
     ] = False,
 ) -> None:
     """Scan a set for planted samples. Exit code 0: none found, 1: found, 2: error or incomplete."""
+    from sanitizer.baseline import Baseline
     from sanitizer.pipeline import ScanSettings
     from sanitizer.pipeline import scan as run
 
@@ -84,10 +89,11 @@ def scan(
         _show_plan(source, settings, to)
         return
     assert to is not None
+    earlier = Baseline.read(baseline) if baseline else None  # before the scan: it may take the same folder
     with bars() as progress:
         verdict = run(source, to, settings, progress)
-    _show(verdict, to)
-    raise typer.Exit(verdict.exit_code)
+    _show(verdict, to, earlier)
+    raise typer.Exit(earlier.exit_code(verdict) if earlier else verdict.exit_code)
 
 
 @app.command()
@@ -369,7 +375,7 @@ def _show_plan(source: str, settings: ScanSettings, to: Path | None) -> None:
         say(line)
 
 
-def _show(verdict: Any, folder: Path) -> None:
+def _show(verdict: Any, folder: Path, earlier: Baseline | None = None) -> None:
     """The answer, the counts, the classes that hide something, the worst samples, where to look next."""
     from sanitizer.record import REPORT
 
@@ -388,7 +394,11 @@ def _show(verdict: Any, folder: Path) -> None:
     left_out = [detector["name"] for detector in verdict.summary["detectors"]["not_run"]]
     if left_out:
         say(f"  not run: {', '.join(left_out)}; the report says why")
-    for row in verdict.suspicious().slice(0, 3).to_pylist():
+    worst = verdict.suspicious()
+    if earlier:
+        say(earlier.says(verdict.table), style="bold")
+        worst = earlier.new(worst)
+    for row in worst.slice(0, 3).to_pylist():
         doubt = "label in doubt: " if row["kind"] == "label" else ""
         say(f"  {row['id']}  {doubt}{(row['reasons'] or ['no reason was kept'])[0]}")
     say(f"Report: {folder / REPORT}")

@@ -50,6 +50,7 @@ FLOW = (
     "sanitizer.actions",
 )
 EVERYTHING_OF_OURS = (
+    "sanitizer.baseline",
     *FLOW,
     "detectors",
     "sanitizer.attacks",
@@ -124,6 +125,10 @@ ROOMS = {
     "sanitizer.record": Room(
         may=("sanitizer.errors", "sanitizer.writing", "pyarrow"),
         never=("sanitizer.sources", "detectors", "torch"),
+    ),
+    "sanitizer.baseline": Room(
+        may=("sanitizer.actions", "sanitizer.errors", "sanitizer.record", "pyarrow"),
+        never=("sanitizer.sources", "sanitizer.embed", "detectors", "torch"),
     ),
     "sanitizer.actions": Room(
         may=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -281,6 +282,28 @@ def test_the_exit_code_of_a_scan(run: Run, scanning: Any, result: Verdict | Base
     if isinstance(result, Verdict):
         assert answer.out.startswith("An answer.\n1,234 scanned, ")
         assert answer.out.endswith("Report: verdict/report.html\n")
+
+
+def test_a_baseline_leaves_what_is_new(run: Run, scanning: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code, last lines and first samples are about that; the verdict before the scan counts."""
+    from sanitizer.baseline import Baseline
+
+    known: Counter[Any] = Counter({("0", "cat"): 1})
+    monkeypatch.setattr(Baseline, "read", lambda _: Baseline(known, known))
+    scanning(verdict(planted=True))
+    answer = run("scan", "data", "--out", "verdict", "--baseline", "old")
+    assert (answer.code, "nothing was found" in answer.out, "a.png" in answer.out) == (0, True, False)
+    known.clear()
+    answer = run("scan", "data", "--out", "verdict", "--baseline", "old")
+    assert (answer.code, "1 look planted" in answer.out, "a.png" in answer.out) == (1, True, True)
+
+
+def test_a_baseline_that_is_none_starts_no_scan(run: Run, scanning: Any, tmp_path: Path) -> None:
+    """One line, before hours of work."""
+    asked = scanning(verdict())
+    answer = run("scan", "data", "--out", "verdict", "--baseline", str(tmp_path))
+    assert (answer.code, asked) == (2, [])
+    assert "expected a verdict folder" in answer.err
 
 
 def test_flags_become_settings(run: Run, scanning: Any) -> None:

@@ -66,7 +66,7 @@ def verify(folder: Path, source: Source) -> Differences:
     statement = read_manifest(folder)
     unread = frozenset(entry["name"] for entry in statement["predicate"]["unhashed"])
     differences = _compare(_recorded(statement), _present(source, unread))
-    return replace(differences, tampered=_tampered(folder, statement))
+    return replace(differences, tampered=tampered(folder, statement))
 
 
 def _compare(old: Mapping[str, _Item], new: Mapping[str, _Item]) -> Differences:
@@ -136,7 +136,7 @@ def _status(content: bytes) -> Status:
     return Status.SCANNED
 
 
-def _tampered(folder: Path, statement: Statement) -> tuple[str, ...]:
+def tampered(folder: Path, statement: Statement) -> tuple[str, ...]:
     """Files of the verdict folder that do not fit the manifest, or the manifest where it does not fit them."""
     now, then = digests_of_files(folder), statement["predicate"]["files"]
     unfit = tuple(sorted(name for name in then if now.get(name) != then[name]))
