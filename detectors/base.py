@@ -119,7 +119,8 @@ class Detector(ABC):
     #: True where a score, divided by the evidence against its class, is 0 for the rest of the class and 1 for the
     #: centre of the group that the evidence is about: so it is known who is on the way, and who is there.
     centred: ClassVar[bool] = False
-    #: True where scores are log odds that another label fits a sample better than its own.
+    #: True where scores are log odds that another label fits a sample better than its own. With ``innocent`` they are
+    #: heard only in classes whose score goes beyond it; such class scores convict no class.
     label_odds: ClassVar[bool] = False
     #: True where what it needs takes the network more than one glance: a scan asks it only if it has the time.
     costly: ClassVar[bool] = False

@@ -143,7 +143,16 @@ class Opinion:
         return self.detector.sees == ("mislabelled",)
 
     def class_evidence(self, place: int) -> float:
-        """Evidence against a class, in units of the highest met on clean data; 0 if it does not decide."""
+        """Evidence that a class hides a planted group, in units of the highest met on clean data; 0 if it has none."""
+        return 0.0 if self.detector.label_odds else self._beyond_clean(place)
+
+    def doubts_labels(self, place: int) -> bool:
+        """Whether its odds are heard in a class: always, unless it says itself where they mean something."""
+        if not self.detector.label_odds:
+            return False
+        return self.detector.innocent is None or self._beyond_clean(place) >= CLASS_MARGIN
+
+    def _beyond_clean(self, place: int) -> float:
         if self.class_scores is None or self.detector.innocent is None:
             return 0.0
         weight = float(self.class_scores[place] / self.detector.innocent)
@@ -238,8 +247,12 @@ def _members(opinion: Opinion, place: int, scores: Floats, innocent: Floats) -> 
 
 def highest_odds(evidence: Evidence, opinions: Mapping[str, Opinion]) -> Floats:
     """The highest log odds that any detector gives another label of a sample; -inf where none gives odds."""
-    given = [opinion.scores for opinion in opinions.values() if opinion.detector.label_odds]
-    return np.asarray(np.max([np.full(len(evidence), -np.inf), *given], axis=0))
+    highest = np.full(len(evidence), -np.inf)
+    for opinion in (opinion for opinion in opinions.values() if opinion.detector.label_odds):
+        for place, (_, members) in enumerate(by_class(evidence)):
+            if opinion.doubts_labels(place):
+                highest[members] = np.maximum(highest[members], opinion.scores[members])
+    return highest
 
 
 def contradicted(evidence: Evidence, odds: Floats, planted: Bools) -> Bools:
@@ -390,8 +403,13 @@ def _reasons(
             if flagged[row]:
                 deciding = found.deciding[place] if found.planted[row] else {}
                 names = [name for name, named in deciding.items() if named[position]]
-                names += [name for name in odds if opinions[name].scores[row] >= np.log(LABEL_ODDS)]
+                names += [name for name in odds if _contradicts(opinions[name], place, row)]
                 names += [name for name, rank in ranks.items() if rank[position] <= NOTABLE]
                 names = names or [min(ranks, key=lambda name: ranks[name][position])]
                 reasons[row] = tuple(opinions[name].detector.says for name in dict.fromkeys(names))
     return reasons
+
+
+def _contradicts(opinion: Opinion, place: int, row: int) -> bool:
+    """Whether it says that the label of a sample is wrong."""
+    return opinion.doubts_labels(place) and bool(opinion.scores[row] >= np.log(LABEL_ODDS))

@@ -18,6 +18,7 @@ from toy_opinions import (
 )
 
 from sanitizer.verdict import (
+    CLASS_MARGIN,
     LABEL_ODDS,
     LEAST_CLASS,
     SCATTERED_FDR,
@@ -114,3 +115,22 @@ def test_scattered_poison_is_flagged_within_its_false_discovery_rate(poison: int
         assert not flagged[labels > 0].any()
     assert np.mean(shares) <= SCATTERED_FDR + 3 * np.std(shares) / np.sqrt(len(shares))
     assert np.mean(recalls) > (0.4 if poison == 40 else 0.1)
+
+
+class Hesitating(Doubting):
+    """One whose odds mean something only where its class score is beyond what clean data shows."""
+
+    innocent = 2.0
+
+
+@pytest.mark.parametrize(("share", "heard"), [(0.99, False), (1.01, True)])
+def test_odds_that_need_evidence_are_heard_where_there_is_some(share: float, heard: bool) -> None:
+    """Class by class, at the margin that convicts; and such evidence convicts no class of hiding anything."""
+    wrong = np.isin(np.arange(300), [3, 250])
+    odds = odds_over(LABELS, wrong, height=2 * LABEL_ODDS).scores
+    said = opinion(odds, [share * CLASS_MARGIN * 2.0, 0.0], detector=Hesitating())
+    found = decided(LABELS, {"odds": said})
+    np.testing.assert_array_equal(found.suspicious, wrong & (LABELS == 0) & heard)
+    assert not found.poison_found
+    assert not any(entry.hidden for entry in found.classes)
+    assert all(bool(lines) == flag for lines, flag in zip(found.reasons, found.suspicious, strict=True))
