@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,10 @@ class Look:
     def __call__(self, rows: Floats) -> Floats:
         """How far out each row lies."""
         return np.asarray((rows @ self.direction - self.middle) / self.spread)
+
+    def reversed(self) -> Look:
+        """The same cut, seen from the other group."""
+        return replace(self, direction=-self.direction, middle=-self.middle - 2 * self.border * self.spread)
 
 
 def look_at(rows: Floats, group: np.ndarray, direction: Floats) -> Look | None:

@@ -22,10 +22,15 @@ def class_residuals(evidence: Evidence, space: str = "feature") -> Floats:
 
 def whitened(residuals: Floats, *, ridge: float) -> Floats:
     """Residuals in units of their pooled covariance; ``ridge`` is a share of its mean eigenvalue."""
+    return np.asarray(residuals @ whitener(residuals, ridge=ridge))
+
+
+def whitener(residuals: Floats, *, ridge: float) -> Floats:
+    """The matrix that whitens such rows, (d, d)."""
     covariance = residuals.T @ residuals / max(1, len(residuals))
     values, vectors = np.linalg.eigh(covariance)
     floor = ridge * values.mean() + np.finfo(float).tiny
-    return np.asarray(residuals @ (vectors / np.sqrt(np.clip(values, 0, None) + floor)) @ vectors.T)
+    return np.asarray((vectors / np.sqrt(np.clip(values, 0, None) + floor)) @ vectors.T)
 
 
 def clipped(rows: Floats, most: float = 5.0) -> Floats:

@@ -15,7 +15,7 @@ from sanitizer.verdict import CLASS_MARGIN
 CLASSES, EACH, GROUP, DETAILS = 8, 150, 15, 20
 LABELS = np.repeat(np.arange(CLASSES), EACH)
 PLACE = np.arange(len(LABELS)) % EACH  # within the class
-IS_GROUP = (PLACE < GROUP) & (LABELS == 0)
+IS_GROUP = (PLACE < GROUP) & np.isin(LABELS, 0)
 
 
 def made_of(
@@ -55,6 +55,17 @@ def test_a_group_of_one_class_alone_is_found(seed: int) -> None:
     evidence = made_of(seed=seed)
     assert suspects(evidence) == [0]
     assert auroc(PeculiarGroup().score(evidence), IS_GROUP) > 0.99
+
+
+def test_what_was_planted_may_be_most_of_a_class() -> None:
+    """The group is the one that other classes have nothing of, not the smaller one."""
+    evidence = made_of()
+    frequency = np.array(evidence.space("frequency"))
+    foreign = np.isin(LABELS, 0) & (PLACE < 0.6 * EACH)
+    frequency[foreign & ~IS_GROUP, :4] += 4
+    most = Evidence(LABELS, evidence.class_names, evidence.keys, {**evidence.spaces, "frequency": frequency})
+    assert suspects(most) == [0]
+    assert auroc(PeculiarGroup().score(most)[np.isin(LABELS, 0)], foreign[np.isin(LABELS, 0)]) > 0.99
 
 
 INNOCENT: dict[str, dict[str, Any]] = {
