@@ -9,7 +9,8 @@ import pytest
 
 from detectors.base import Evidence
 from detectors.checks import auroc
-from detectors.peculiar import PeculiarGroup, peculiarity
+from detectors.looks import look_at
+from detectors.peculiar import PeculiarGroup, _along, _away_from, peculiarity
 from sanitizer.verdict import CLASS_MARGIN
 
 CLASSES, EACH, GROUP, DETAILS = 8, 150, 15, 20
@@ -57,15 +58,19 @@ def test_a_group_of_one_class_alone_is_found(seed: int) -> None:
     assert auroc(PeculiarGroup().score(evidence), IS_GROUP) > 0.99
 
 
-def test_what_was_planted_may_be_most_of_a_class() -> None:
-    """The group is the one that other classes have nothing of, not the smaller one."""
-    evidence = made_of()
-    frequency = np.array(evidence.space("frequency"))
-    foreign = np.isin(LABELS, 0) & (PLACE < 0.6 * EACH)
-    frequency[foreign & ~IS_GROUP, :4] += 4
-    most = Evidence(LABELS, evidence.class_names, evidence.keys, {**evidence.spaces, "frequency": frequency})
-    assert suspects(most) == [0]
-    assert auroc(PeculiarGroup().score(most)[np.isin(LABELS, 0)], foreign[np.isin(LABELS, 0)]) > 0.99
+@pytest.mark.parametrize("nearer", [False, True])
+def test_the_group_is_the_one_that_is_farther_from_the_others(nearer: bool) -> None:
+    """What was planted may be most of a class: then the smaller group is what is left of it."""
+    rng = np.random.default_rng(0)
+    group = np.arange(100) < 30
+    rows = rng.normal(size=(100, 5))
+    rows[group, 0] += 10
+    look = look_at(rows, group, np.eye(5)[0])
+    assert look is not None
+    centres = rng.normal(size=(7, 5)) + (10 if nearer else 0) * np.eye(5)[0]
+    found = _along(_away_from(centres, look), rows)
+    assert np.median(found[group]) == pytest.approx(0 if nearer else 1, abs=0.1)
+    assert np.median(found[~group]) == pytest.approx(1 if nearer else 0, abs=0.1)
 
 
 INNOCENT: dict[str, dict[str, Any]] = {
