@@ -1,0 +1,562 @@
+"""Quarantine and back is the identity, wherever it is killed, and nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_apply import _npz, _parquet, _tar, _with_metadata, opened
+from test_dropping import judged, png, write_pictures
+
+from sanitizer.actions.quarantine import ITEMS, JOURNAL, quarantine, restore
+from sanitizer.errors import UsageError, VerdictError
+from sanitizer.record import Verdict
+from sanitizer.sources.base import open_source
+
+Write = Callable[..., Path]
+Tree = dict[str, tuple[int, int, bytes | str]]
+
+DEEP, ODD = "cat/deep/er/20.png", "cat/caf\udce9 \n'21'.png"  # a name that is no UTF-8, and breaks lines
+ODD_ID = "cat/caf\\udce9 \n'21'.png"
+
+
+class Scene(NamedTuple):
+    """A source on disk, the verdict on it, and where its quarantine goes."""
+
+    root: Path
+    folder: Path
+    to: Path
+    flags: tuple[str, ...]  # ids
+    paths: tuple[str, ...]  # of the same
+
+    def move(self) -> Any:
+        """Quarantine what was flagged."""
+        return quarantine(self.folder, open_source(self.root), self.to)
+
+
+@pytest.fixture(autouse=True)
+def unhurried_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody cuts the power here: the hundreds of waits for the disk are left out."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, write_folder: Write) -> Scene:
+    """Two flagged files in awkward places, with modes and times of their own."""
+    root = write_pictures(tmp_path / "data", dogs=1)
+    (root / DEEP).parent.mkdir(parents=True)
+    for number, (path, mode) in enumerate(((DEEP, 0o440), (ODD, 0o651))):
+        (root / path).write_bytes(png(20 + number))
+        (root / path).chmod(mode)
+        os.utime(root / path, ns=(1, 1_234_567_890_123_456_789 + number))
+    flags = (ODD_ID, DEEP)
+    return Scene(root, write_folder(judged(open_source(root), set(flags))), tmp_path / "Q", flags, (ODD, DEEP))
+
+
+def tree(root: Path) -> Tree:
+    """Every file and folder below a folder: mode, time of change (of files), and content or target."""
+    found: Tree = {}
+    for path in sorted(root.rglob("*")):
+        about = path.lstat()
+        content: bytes | str = (
+            str(path.readlink()) if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
+        )
+        moment = 0 if path.is_dir() else about.st_mtime_ns
+        found[str(path.relative_to(root))] = (stat.S_IMODE(about.st_mode), moment, content)
+    return found
+
+
+def test_there_and_back(scene: Scene) -> None:
+    """What was flagged is gone, lies in quarantine, and comes back as it was: bytes, mode and time."""
+    before = tree(scene.root)
+    done = scene.move()
+    assert set(done.moved) == set(scene.flags)
+    assert not done.before
+    there = tree(scene.root)
+    assert there == {name: one for name, one in before.items() if name not in scene.paths}
+    assert "cat/deep/er" in there  # empty now, and still there
+    items = tree(scene.to / ITEMS)
+    assert {name: items[name] for name in scene.paths} == {name: before[name] for name in scene.paths}
+
+    back = restore(scene.to)
+    assert (set(back.back), back.left, back.removed) == (set(scene.flags), (), True)
+    assert tree(scene.root) == before
+    assert not scene.to.exists()
+
+
+def test_the_journal_says_what_belongs_where(scene: Scene) -> None:
+    """One JSON object a line: the source and the verdict, then every file; no time of day."""
+    before = tree(scene.root)
+    scene.move()
+    header, *entries = map(json.loads, (scene.to / JOURNAL).read_text("ascii").splitlines())
+    assert header == {"quarantine": 1, "root": str(scene.root), "verdict": header["verdict"]}
+    for entry in entries:
+        assert set(entry) == {"id", "path", "sha256", "size", "mode", "mtime_ns"}
+        mode, moment, content = before[entry["path"]]
+        assert (entry["mode"], entry["mtime_ns"], entry["size"]) == (mode, moment, len(content))
+    assert {entry["path"] for entry in entries} == set(scene.paths)
+
+
+def test_nobody_else_may_look_into_it(scene: Scene) -> None:
+    """The files may be anything."""
+    scene.move()
+    assert stat.S_IMODE((scene.to / ITEMS).stat().st_mode) == 0o700
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
+@given(places=st.frozensets(st.integers(0, 11), max_size=4), again=st.booleans())
+def test_any_choice_of_flags(tmp_path: Path, write_folder: Write, places: frozenset[int], again: bool) -> None:
+    """Quarantine then restore is the identity; a second quarantine in between does nothing."""
+    root = tmp_path / "data"
+    if not root.exists():
+        write_pictures(root)
+    flags = {f"cat/{place:02}.png" for place in places}
+    folder, before = write_folder(judged(open_source(root), flags)), tree(root)
+    done = quarantine(folder, open_source(root), tmp_path / "Q")
+    assert set(done.moved) == flags
+    assert tree(root).keys() == before.keys() - flags
+    if again:
+        repeated = quarantine(folder, open_source(root), tmp_path / "Q")
+        assert (set(repeated.moved), set(repeated.before)) == (set(), flags)
+    if flags:
+        assert restore(tmp_path / "Q").removed
+    assert not (tmp_path / "Q").exists()
+    assert tree(root) == before
+
+
+def test_a_dry_run_touches_nothing(scene: Scene) -> None:
+    """And says the same."""
+    before, there = tree(scene.root), sorted(scene.to.parent.iterdir())
+    done = quarantine(scene.folder, open_source(scene.root), scene.to, dry_run=True)
+    assert set(done.moved) == set(scene.flags)
+    assert tree(scene.root) == before
+    assert sorted(scene.to.parent.iterdir()) == there
+    assert done == scene.move()
+
+
+class Killed(BaseException):
+    """Nothing that comes after this is done: no handler, no clean-up."""
+
+
+_STEPS = ("link", "unlink", "mkdir", "rmdir", "rename", "fsync", "chmod", "fchmod", "utime")
+
+
+@contextmanager
+def killed_at(place: int) -> Iterator[list[str]]:
+    """Ends at the given call that changes files, as a kill would: every later one fails, too."""
+    done: list[str] = []
+
+    def step(name: str, known: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if len(done) >= place:
+                raise Killed(name)
+            done.append(name)
+            return known(*given, **named)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _STEPS:
+            patch.setattr(os, name, step(name, getattr(os, name)))
+        yield done
+
+
+def _dies(place: int, run: Callable[[], object]) -> bool:
+    with killed_at(place):
+        try:
+            run()
+        except Killed:
+            return True
+    return False
+
+
+@pytest.fixture(params=["links", "copies", "no links"])
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, scene: Scene) -> str:
+    """Quarantine on the same file system, on another one, and on one where no file has two names."""
+    known, kind, verdict = os.link, str(request.param), Verdict.read(scene.folder)
+    monkeypatch.setattr(Verdict, "read", lambda folder: verdict)  # a hundred times the same
+
+    def link(old: Path, new: Path, **named: Any) -> None:
+        if kind == "no links":
+            raise OSError(errno.EPERM, "not permitted")
+        if kind == "copies" and Path(old).parent != Path(new).parent:
+            raise OSError(errno.EXDEV, "another file system")
+        known(old, new, **named)
+
+    monkeypatch.setattr(os, "link", link)
+    return kind
+
+
+def assert_nothing_lost(scene: Scene, before: Tree) -> None:
+    """Each flagged file lies whole in its place or in quarantine."""
+    for name in scene.paths:
+        places = (scene.root / name, scene.to / ITEMS / name)
+        assert any(path.exists() and path.read_bytes() == before[name][2] for path in places)
+
+
+def test_killed_at_every_step_it_can_be_taken_back_or_gone_on_with(scene: Scene, file_system: str) -> None:
+    """Every call that changes a file, in turn, is the last one."""
+    before = tree(scene.root)
+    for place in count():
+        died = _dies(place, scene.move)
+        assert_nothing_lost(scene, before)
+        if (scene.to / JOURNAL).exists():
+            assert restore(scene.to).removed
+        assert tree(scene.root) == before
+        if not died:
+            break
+        _dies(place, scene.move)
+        done = scene.move()
+        assert set(done.moved) | set(done.before) == set(scene.flags)
+        assert tree(scene.root).keys() == before.keys() - set(scene.paths)
+        assert restore(scene.to).removed
+        assert tree(scene.root) == before
+    assert place > 12
+
+
+def test_killed_at_every_step_of_the_way_back_it_can_be_gone_on_with(scene: Scene, file_system: str) -> None:
+    """Until everything is as it was, and nothing of ours is left among the data."""
+    before = tree(scene.root)
+    for place in count():
+        scene.move()
+        died = _dies(place, lambda: restore(scene.to))
+        assert_nothing_lost(scene, before)
+        if (scene.to / JOURNAL).exists():
+            assert restore(scene.to).removed
+        assert tree(scene.root) == before
+        if scene.to.exists():  # killed between the last two steps
+            scene.to.rmdir()
+        if not died:
+            break
+    assert place > 12
+
+
+def test_what_must_not_be_lost_is_on_the_disk_before_anything_depends_on_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the way there: the journal before the first new name, the new names before the first old one goes."""
+    done: list[tuple[str, int, int]] = []  # what, of which file, and its size
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(("fsync", *_which(os.fstat(handle)))))
+    for name in ("link", "unlink"):
+        known = getattr(os, name)
+        monkeypatch.setattr(
+            os,
+            name,
+            lambda *given, name=name, known=known, **named: (done.append((name, 0, 0)), known(*given, **named)),
+        )
+    scene.move()
+    steps = [name for name, _, _ in done]
+    assert ("fsync", *_which((scene.to / JOURNAL).stat())) in done[: steps.index("link")]
+    between = done[steps.index("link") : steps.index("unlink")]
+    for path in scene.paths:
+        for home in (scene.to / ITEMS / path).parents[:-1]:
+            if home.is_relative_to(scene.to / ITEMS):
+                assert ("fsync", *_which(home.stat())) in between
+
+
+def _which(about: os.stat_result) -> tuple[int, int]:
+    return about.st_ino, about.st_size
+
+
+@pytest.mark.parametrize(("run", "step", "place"), [("quarantine", "unlink", 1), ("restore", "unlink", 2)])
+def test_a_real_kill(scene: Scene, run: str, step: str, place: int) -> None:
+    """SIGKILL from within, at one call of each kind."""
+    before = tree(scene.root)
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from sanitizer.actions.quarantine import quarantine, restore\nfrom sanitizer.sources.base import open_source\n"
+        "run, step, place, folder, root, to = sys.argv[1:]\nfolder, to = Path(folder), Path(to)\n"
+        "known, calls = getattr(os, step), []\n"
+        "def dying(*given, **named):\n    calls.append(given)\n"
+        "    if len(calls) == int(place):\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return known(*given, **named)\n"
+        "setattr(os, step, dying)\n"
+        "quarantine(folder, open_source(root), to) if run == 'quarantine' else restore(to)\n"
+    )
+    if run == "restore":
+        scene.move()
+    words = [sys.executable, "-c", code, run, step, str(place), scene.folder, scene.root, scene.to]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert tree(scene.to) != {}
+    assert restore(scene.to).removed
+    assert tree(scene.root) == before
+
+
+def test_a_journal_that_was_cut_anywhere_still_brings_everything_back(scene: Scene) -> None:
+    """An entry without its end was never acted upon, and is written again."""
+    before = tree(scene.root)
+    scene.move()
+    whole = (scene.to / JOURNAL).read_bytes()
+    restore(scene.to)
+    start = whole.index(b"\n") + 1
+    cuts = [whole[:end] for end in range(start, len(whole), 23)]
+    for number, cut in enumerate([*cuts, whole[:start] + b"{" * 5000]):
+        (scene.to / ITEMS).mkdir(parents=True)
+        (scene.to / JOURNAL).write_bytes(cut)
+        if number % 2 or cut not in cuts:
+            assert set(scene.move().moved) == set(scene.flags)
+            assert len([json.loads(line) for line in (scene.to / JOURNAL).read_text().splitlines()]) >= 3
+        assert restore(scene.to).removed
+        assert tree(scene.root) == before
+
+
+def test_what_lies_in_quarantine_is_not_overwritten_either(scene: Scene, file_system: str) -> None:
+    """A file that came back by other means, while something else lies in its place in quarantine."""
+    scene.move()
+    shutil.copy(scene.to / ITEMS / DEEP, scene.root / DEEP)
+    (scene.to / ITEMS / DEEP).unlink()
+    (scene.to / ITEMS / DEEP).write_bytes(b"other")
+    with pytest.raises(VerdictError, match="nothing is lost"):
+        scene.move()
+    assert (scene.to / ITEMS / DEEP).read_bytes() == b"other"
+    assert (scene.root / DEEP).exists()
+
+
+def test_a_place_that_is_taken_is_left_alone(scene: Scene) -> None:
+    """By a file, by a folder, by a link that leads nowhere: that item stays, all others come back."""
+    before = tree(scene.root)
+    for make in (lambda path: path.write_bytes(b"mine"), lambda path: path.mkdir(), lambda path: path.symlink_to("no")):
+        scene.move()
+        make(scene.root / DEEP)
+        taken = tree(scene.root)
+        done = restore(scene.to)
+        assert (done.back, done.left) == ((ODD_ID,), ((DEEP, "something else is in its place"),))
+        assert not done.removed
+        assert tree(scene.root) == taken | {ODD: before[ODD]}
+        assert (scene.to / ITEMS / DEEP).read_bytes() == before[DEEP][2]
+        path = scene.root / DEEP
+        path.rmdir() if path.is_dir() else path.unlink()
+        assert restore(scene.to).removed
+        assert tree(scene.root) == before
+
+
+def test_the_same_bytes_in_their_place_are_as_good(scene: Scene) -> None:
+    """Somebody has copied the file back by hand."""
+    scene.move()
+    shutil.copy(scene.to / ITEMS / DEEP, scene.root / DEEP)
+    assert restore(scene.to).removed
+
+
+def test_what_changed_in_quarantine_does_not_come_back(scene: Scene) -> None:
+    """Neither other bytes nor a link pass for the file that was moved; what is lost is named."""
+    scene.move()
+    item = scene.to / ITEMS / DEEP
+    content = item.read_bytes()
+    item.unlink()
+    item.write_bytes(b"other")
+    assert restore(scene.to).left == ((DEEP, "it is no longer what was put into quarantine"),)
+    item.unlink()
+    (scene.to / "aside").write_bytes(content)
+    item.symlink_to(scene.to / "aside")
+    assert restore(scene.to).left == ((DEEP, "a link leads elsewhere"),)
+    item.unlink()
+    assert restore(scene.to).left == ((DEEP, "neither in quarantine nor, as it was, in its place"),)
+    assert not (scene.root / DEEP).exists()
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again(scene: Scene) -> None:
+    """Unless something else is there, or it leads out of the source."""
+    before = tree(scene.root)
+    scene.move()
+    shutil.rmtree(scene.root / "cat/deep")
+    (scene.root / "cat/deep").symlink_to(scene.to.parent)
+    assert restore(scene.to).left == ((DEEP, "a link leads elsewhere"),)
+    (scene.root / "cat/deep").unlink()
+    (scene.root / "cat/deep").touch()
+    assert [name for name, _ in restore(scene.to).left] == [DEEP]
+    (scene.root / "cat/deep").unlink()
+    assert restore(scene.to).removed
+    assert tree(scene.root).keys() == before.keys()
+
+
+def test_modes_and_times_that_changed_in_quarantine_are_put_right(scene: Scene) -> None:
+    """They are in the journal."""
+    before = tree(scene.root)
+    scene.move()
+    (scene.to / ITEMS / DEEP).chmod(0o600)
+    os.utime(scene.to / ITEMS / ODD)
+    restore(scene.to)
+    assert tree(scene.root) == before
+
+
+def test_what_is_not_ours_stays(scene: Scene) -> None:
+    """Everything is back, and the folder of somebody's notes is not removed."""
+    before = tree(scene.root)
+    scene.move()
+    (scene.to / ITEMS / "cat" / "note").write_text("mine")
+    done = restore(scene.to)
+    assert (done.left, done.removed) == ((), False)
+    assert (scene.to / ITEMS / "cat" / "note").read_text() == "mine"
+    assert tree(scene.root) == before
+
+
+def test_data_that_changed_is_refused_before_anything_moves(scene: Scene) -> None:
+    """The digest is that of what was scanned, or nothing is touched."""
+    (scene.root / DEEP).chmod(0o600)
+    (scene.root / DEEP).write_bytes(png(77))
+    before = tree(scene.root)
+    with pytest.raises(VerdictError, match=f"changed: {DEEP}"):
+        scene.move()
+    assert tree(scene.root) == before
+    assert not scene.to.exists()
+
+
+def test_a_file_that_changes_on_the_way_is_not_lost(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exchanged after it was checked: it stays where it is, whatever it has become."""
+    known = os.link
+
+    def exchanging(old: Path, new: Path, **named: Any) -> None:
+        known(old, new, **named)
+        if Path(old).name == "20.png" and Path(old).is_relative_to(scene.root):
+            Path(old).unlink()
+            Path(old).write_bytes(b"new")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", exchanging)
+        with pytest.raises(VerdictError, match="changed while it was moved"):
+            scene.move()
+    assert (scene.root / DEEP).read_bytes() == b"new"
+    assert restore(scene.to).left == ((DEEP, "something else is in its place"),)
+    assert (scene.root / ODD).exists()
+
+
+def test_a_link_is_not_moved(tmp_path: Path, write_folder: Write) -> None:
+    """Not even one that leads to another file of the set: what would move is not what was scanned."""
+    root = write_pictures(tmp_path / "data")
+    (root / "cat" / "link.png").symlink_to("03.png")
+    before = tree(root)
+    folder = write_folder(judged(open_source(root), {"cat/link.png", "cat/00.png"}))
+    with pytest.raises(UsageError, match=r"'cat/link\.png' is a link .* `sanitizer apply`"):
+        quarantine(folder, open_source(root), tmp_path / "Q")
+    assert tree(root) == before
+    assert not (tmp_path / "Q").exists()
+
+
+@pytest.mark.parametrize("make", [_parquet, _tar, _npz], ids=lambda make: make.__name__.strip("_"))
+def test_other_layouts_have_no_files_to_move(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """They are sent to ``apply``."""
+    with pytest.raises(UsageError, match=r"one file for each item.*`sanitizer apply`"):
+        quarantine(tmp_path / "verdict", opened(make(tmp_path / "data")), tmp_path / "Q")
+
+
+def test_metadata_that_still_name_what_was_moved_are_named(tmp_path: Path, write_folder: Write) -> None:
+    """There and back works, and going on does, too: the missing files are no surprise."""
+    root = _with_metadata(tmp_path / "data")
+    before = tree(root)
+    folder = write_folder(judged(open_source(root), {"00.png", "01.png"}))
+    done = quarantine(folder, open_source(root), tmp_path / "Q")
+    assert done.named_in == ("metadata.csv",)
+    assert quarantine(folder, open_source(root), tmp_path / "Q").before == ("00.png", "01.png")
+    assert restore(tmp_path / "Q").removed
+    assert tree(root) == before
+
+
+def test_places_that_cannot_be_are_refused(scene: Scene, tmp_path: Path, write_folder: Write) -> None:
+    """In the source, in the verdict folder, over other files, or over another quarantine."""
+    before = tree(scene.root)
+    for inside in (scene.root / "Q", scene.folder / "Q"):
+        with pytest.raises(UsageError, match="lies inside"):
+            quarantine(scene.folder, open_source(scene.root), inside)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").touch()
+    with pytest.raises(UsageError, match="has content"):
+        quarantine(scene.folder, open_source(scene.root), tmp_path / "full")
+    assert tree(scene.root) == before
+    scene.move()
+    other = write_pictures(tmp_path / "other")
+    folder = write_folder(judged(open_source(other), {"cat/00.png"}))
+    with pytest.raises(UsageError, match="other things in quarantine"):
+        quarantine(folder, open_source(other), scene.to)
+
+
+def test_the_caps_apply(tmp_path: Path, write_folder: Write) -> None:
+    """Whatever the table says."""
+    root = write_pictures(tmp_path / "data")
+    folder = write_folder(judged(open_source(root), {f"cat/{n:02}.png" for n in range(5)}))
+    with pytest.raises(VerdictError, match="at most 4"):
+        quarantine(folder, open_source(root), tmp_path / "Q")
+    assert not (tmp_path / "Q").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"{}\n", b"[]\n", b"7\n", b"not JSON\n", b'{"quarantine": 2, "root": "/", "verdict": ""}\n',
+        b'{"quarantine": 1, "root": "data", "verdict": ""}\n', b"[" * 100_000 + b"\n",
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_a_foreign_journal_is_refused(tmp_path: Path, content: bytes) -> None:
+    """In one line, and nothing is removed."""
+    (tmp_path / JOURNAL).write_bytes(content)
+    with pytest.raises(UsageError, match="expected a quarantine") as error:
+        restore(tmp_path)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / JOURNAL).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"path": path} for path in ("../x", "/etc/x", "a/../../x", "", ".", "a//b", "a\0b", "\ud800", 7)),
+        {"mode": -1}, {"mode": 2**40}, {"mtime_ns": 2**70}, {"mtime_ns": 1.5}, {"sha256": None}, {"id": 3}, {"more": 1},
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_a_journal_cannot_lead_out_of_the_source(scene: Scene, said: dict[str, Any]) -> None:
+    """A path is relative and stays inside; what no file has is not in it."""
+    scene.move()
+    lines = (scene.to / JOURNAL).read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | said)
+    (scene.to / JOURNAL).write_text("\n".join([*lines, ""]))
+    with pytest.raises(UsageError, match="expected a quarantine"):
+        restore(scene.to)
+    assert (scene.to / ITEMS / DEEP).exists()
+
+
+def test_a_source_that_is_gone_is_said(scene: Scene) -> None:
+    """Nothing is put where no source is; a source that moved and left a link is found."""
+    before = tree(scene.root)
+    scene.move()
+    moved = scene.root.rename(scene.root.parent / "elsewhere")
+    with pytest.raises(UsageError, match="there is none"):
+        restore(scene.to)
+    assert not scene.root.exists()
+    scene.root.symlink_to(moved)
+    assert restore(scene.to).removed
+    assert tree(moved) == before
+
+
+@pytest.mark.parametrize("step", ["link", "unlink", "fsync"])
+def test_what_the_system_refuses_is_one_line(scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """A full disk or a folder that may not be written: it can be taken back."""
+    before = tree(scene.root)
+
+    def refusing(*given: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, refusing)
+        with pytest.raises(UsageError) as error:
+            scene.move()
+    assert "no space left" in str(error.value).lower()
+    assert "\n" not in str(error.value)
+    assert_nothing_lost(scene, before)
+    if (scene.to / JOURNAL).exists():
+        assert restore(scene.to).removed
+    assert tree(scene.root) == before
