@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -19,8 +20,12 @@ from sanitizer.actions.verify import tampered
 from sanitizer.errors import VerdictError
 from sanitizer.record import Verdict
 
-#: What makes a finding the same one: content and label where it was read, its place where it was refused.
-Finding = tuple[str, str | None]
+T = TypeVar("T")
+
+#: What makes an item the same one: content and label where it was read, its place where it was refused; and a finding:
+#: what was found besides. A label that was in doubt is no excuse for poison.
+Item = tuple[str, str | None]
+Finding = tuple[str, str | None, str]
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Baseline:
     """What an earlier verdict found, and everything that it saw; each copy counts."""
 
     known: Counter[Finding]
-    seen: Counter[Finding]
+    seen: Counter[Item]
 
     @classmethod
     def read(cls, folder: Path) -> Baseline:
@@ -41,7 +46,7 @@ class Baseline:
         if verdict.incomplete:
             raise VerdictError(f"--baseline: expected a complete verdict in {folder}, got: {verdict.incomplete[0]}")
         findings, found = _findings(verdict.table), _found(verdict.table)
-        return cls(Counter(compress(findings, found)), Counter(findings))
+        return cls(Counter(compress(findings, found)), Counter(_items(verdict.table)))
 
     def new(self, table: pa.Table) -> pa.Table:
         """The rows that were flagged or refused, and were not before."""
@@ -66,14 +71,18 @@ class Baseline:
             "have a label in doubt": kinds.count("label"),
             "were refused": statuses.count("refused"),
         }
-        added = sum(_beyond(self.seen, _findings(table)))
+        added = sum(_beyond(self.seen, _items(table)))
         found = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
         return f"New since the baseline: {added:,} items; {found or 'nothing was found'} that it does not know."
 
 
-def _findings(table: pa.Table) -> list[Finding]:
+def _items(table: pa.Table) -> list[Item]:
     columns = (table[name].to_pylist() for name in ("digest", "id", "label_name"))
     return [(digest or name, label if digest else None) for digest, name, label in zip(*columns, strict=True)]
+
+
+def _findings(table: pa.Table) -> list[Finding]:
+    return [(*item, kind) for item, kind in zip(_items(table), table["kind"].to_pylist(), strict=True)]
 
 
 def _found(table: pa.Table) -> list[bool]:
@@ -82,7 +91,7 @@ def _found(table: pa.Table) -> list[bool]:
     return [suspicious or status == "refused" for suspicious, status in rows]
 
 
-def _beyond(known: Counter[Finding], findings: list[Finding]) -> list[bool]:
+def _beyond(known: Counter[T], findings: list[T]) -> list[bool]:
     """Which of these are more than are known of the same."""
     left, fresh = known.copy(), []
     for finding in findings:
