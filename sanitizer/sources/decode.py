@@ -65,7 +65,7 @@ def decode(content: bytes, limits: Limits) -> Pixels:
         raise Refused(f"more than {_MAX_JPEG_SCANS} JPEG scans")
     try:
         with _quiet(), Image.open(io.BytesIO(content), formats=(name,)) as image:
-            return _rgb(image, limits)
+            return rgb_of(image, limits)
     except (Unreadable, Refused):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -85,7 +85,8 @@ def fit(pixels: Pixels, size: int) -> Pixels:
     return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
 
 
-def _rgb(image: Image.Image, limits: Limits) -> Pixels:
+def rgb_of(image: Image.Image, limits: Limits) -> Pixels:
+    """The colours of an image, upright: what a scan looks at, whoever opened it."""
     if image.width * image.height > limits.max_pixels:
         raise Refused(f"more than {limits.max_pixels} pixels")
     image.load()
