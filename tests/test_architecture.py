@@ -63,8 +63,10 @@ EVERYTHING_OF_OURS = (
     "sanitizer.gate",
     "sanitizer.hooks",
     "sanitizer.nets",
+    "sanitizer.outcome",
     "sanitizer.pipeline",
     "sanitizer.plan",
+    "sanitizer.policy",
     "sanitizer.registry",
     "sanitizer.training",
 )
@@ -132,7 +134,7 @@ ROOMS = {
     ),
     "sanitizer.actions": Room(
         may=(
-            *COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.sources",
+            *COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.outcome", "sanitizer.sources",
             "pyarrow", "jinja2", "markupsafe",
         ),
         never=("sanitizer.embed", "detectors", "torch"),
@@ -159,14 +161,28 @@ ROOMS = {
         lazily=("ray",),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
     ),
+    # What a gate lets through, what it came to, and how it finds out.
+    "sanitizer.policy": Room(may=("sanitizer.errors",), never=("detectors",)),
+    "sanitizer.outcome": Room(may=("sanitizer.policy", "sanitizer.record"), never=("sanitizer.pipeline", "detectors")),
     "sanitizer.gate": Room(
-        may=(*COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.actions", "sanitizer.sources", "pyarrow"),
+        may=(
+            *COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.actions", "sanitizer.sources", "pyarrow",
+            "sanitizer.baseline", "sanitizer.outcome", "sanitizer.policy",
+        ),
         lazily=("sanitizer.pipeline",),  # only when a scan is needed
         never=("sanitizer.embed", "sanitizer.index", "detectors"),
     ),
+    # What a row came to, found again by content; who scanned it, and how, is not known here.
+    "sanitizer.hooked": Room(
+        may=("sanitizer.errors", "sanitizer.sources", "pyarrow"),
+        never=("sanitizer.pipeline", "sanitizer.embed", "sanitizer.index", "detectors", "PIL"),
+    ),
     "sanitizer.hooks": Room(
-        may=(*COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.actions", "sanitizer.sources", "pyarrow"),
-        lazily=("sanitizer.pipeline",),
+        may=(
+            *COMMON, "sanitizer.hooked", "sanitizer.verdict", "sanitizer.record", "sanitizer.actions",
+            "sanitizer.sources", "pyarrow",
+        ),
+        lazily=("sanitizer.pipeline", "datasets"),
         never=("sanitizer.embed", "sanitizer.index", "detectors"),
     ),
     "sanitizer.attacks": Room(
@@ -200,6 +216,14 @@ ROOMS = {
     ),
     "sanitizer.commands": Room(
         may=("sanitizer.errors", "sanitizer.options", "sanitizer.terminal", "typer"), lazily=EVERYTHING_OF_OURS
+    ),
+    "sanitizer.integrations": Room(
+        may=(
+            "sanitizer.actions", "sanitizer.errors", "sanitizer.record", "sanitizer.sources.base", "lightning", "torch",
+            "transformers",
+        ),
+        lazily=("sanitizer.gate", "sanitizer.outcome", "sanitizer.policy"),
+        never=("sanitizer.embed", "sanitizer.index", "detectors", "sanitizer.attacks"),
     ),
     "sanitizer.options": Room(may=("typer",), never=("sanitizer",)),
     # What a scan will need: a source listed, parts of the work timed, and the sum of it.
