@@ -30,9 +30,9 @@ def test_every_command_exists(command: str) -> None:
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))))
 def test_every_option_exists(option: str) -> None:
     """Somewhere: a command of ours, or the benchmark."""
-    texts = [
-        path.read_text(encoding="utf-8") for path in (ROOT / "sanitizer" / "cli.py", *ROOT.glob("benchmarks/*/*.py"))
-    ]
+    ours = ROOT / "sanitizer"
+    files = [ours / "cli.py", ours / "options.py", *ours.glob("commands/*.py"), *ROOT.glob("benchmarks/*/*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in files]
     names = {option, option.removeprefix("--").replace("-", "_") + ":"}
     assert any(name in text for name in names for text in texts)
 
