@@ -18,11 +18,12 @@ from sanitizer.registry import require_own_detectors
 if TYPE_CHECKING:
     from sanitizer.gate import gate
     from sanitizer.hooks import Sanitizer
+    from sanitizer.interop import knn_graph
     from sanitizer.pipeline import ScanSettings, scan
     from sanitizer.policy import Policy
     from sanitizer.record import Verdict
 
-__all__ = ["Policy", "Sanitizer", "ScanSettings", "Verdict", "__version__", "gate", "scan"]
+__all__ = ["Policy", "Sanitizer", "ScanSettings", "Verdict", "__version__", "gate", "knn_graph", "scan"]
 
 try:
     __version__ = metadata.version("dataset-sanitizer")
@@ -35,6 +36,7 @@ _HOMES = {
     "ScanSettings": "sanitizer.pipeline",
     "Verdict": "sanitizer.record",
     "gate": "sanitizer.gate",
+    "knn_graph": "sanitizer.interop",
     "scan": "sanitizer.pipeline",
 }
 

@@ -84,6 +84,15 @@ class Verdict:
         flagged = self.table.filter(self.table["suspicious"])
         return flagged.sort_by([("kind", "descending"), ("score", "descending"), ("id", "ascending")])
 
+    def issues(self) -> pa.Table:
+        """The table in cleanlab's columns, where 1 is GOOD and 0 is BAD: the opposite of every score of ours.
+
+        See ``sanitizer.interop.issues_of``.
+        """
+        from sanitizer.interop import issues_of
+
+        return issues_of(self)
+
     def write(self, folder: Path) -> None:
         """Put table and summary into a verdict folder."""
         sink = pa.BufferOutputStream()
@@ -109,6 +118,12 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"Verdict({self.summary['answer']['sentence']!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from sanitizer.notebook import fragment
+
+        return fragment(self)
 
 
 def version_of(distribution: str) -> str:

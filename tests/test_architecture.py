@@ -62,6 +62,7 @@ EVERYTHING_OF_OURS = (
     "sanitizer.evaluation",
     "sanitizer.gate",
     "sanitizer.hooks",
+    "sanitizer.interop",
     "sanitizer.nets",
     "sanitizer.outcome",
     "sanitizer.pipeline",
@@ -126,7 +127,21 @@ ROOMS = {
     ),
     "sanitizer.record": Room(
         may=("sanitizer.errors", "sanitizer.writing", "pyarrow"),
+        lazily=("sanitizer.interop", "sanitizer.notebook"),  # what else a verdict can be shown as or handed on as
         never=("sanitizer.sources", "detectors", "torch"),
+    ),
+    "sanitizer.notebook": Room(
+        may=("sanitizer.record", "sanitizer.actions.report"),
+        never=("sanitizer.sources", "sanitizer.embed", "detectors", "torch"),
+    ),
+    # A scan up to its features, and a verdict, in the conventions of other tools.
+    "sanitizer.interop": Room(
+        may=(
+            *COMMON, "sanitizer.record", "sanitizer.sources", "sanitizer.extraction", "sanitizer.index",
+            "sanitizer.pipeline", "pyarrow",
+        ),
+        lazily=("sanitizer.devices", "scipy"),
+        never=("sanitizer.embed", "sanitizer.attacks", "sanitizer.evaluation", "detectors"),
     ),
     "sanitizer.baseline": Room(
         may=("sanitizer.actions", "sanitizer.errors", "sanitizer.record", "pyarrow"),
