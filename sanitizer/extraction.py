@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class Extracted:
     reference: dict[str, Any] | None  # who computed ``reference``, where that is somebody else
     side: int | None  # of the images as they were seen by the model
     left_out: dict[str, str] = field(default_factory=dict)  # spaces that were wanted, and who computes them
+    weights: Mapping[str, torch.Tensor] | None = None  # of a probe, with which it can look at other images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +192,7 @@ class Extraction:
         if run is None:
             run = self._train(census, plan, decoded(plan.side), shelf, checkpoints)
         spaces = run.spaces | self._views(census, plan, run, decoded)
-        return Extracted(spaces, json.loads(run.model), None, plan.side, self._left_out())
+        return Extracted(spaces, json.loads(run.model), None, plan.side, self._left_out(), run.weights)
 
     def _decoded(self, census: Census, side: int) -> NDArray[np.uint8]:
         with self.timed("decoding"):

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from sanitizer.additions import reference
 from sanitizer.errors import SourceError, UsageError
+from sanitizer.hooked.cells import pixels_of_cell
 from sanitizer.hooked.columns import Columns, values_of
-from sanitizer.hooked.fitted import Fitted, Leak
-from sanitizer.hooked.lookup import Judged, Lookup
+from sanitizer.hooked.fitted import Fitted, Leak, Unseen
+from sanitizer.hooked.lookup import NO_LABEL, Judged, Lookup
 from sanitizer.record import Verdict
 from sanitizer.sources.base import open_source
 from sanitizer.sources.huggingface import is_dataset
@@ -46,8 +48,10 @@ class Sanitizer:
     worse, NaN where there is none) and ``kind``:
 
     - ``""``: nothing found; ``"planted"``, ``"label"``: suspicious, as the verdict says;
-    - ``"unseen"``: not judged at fit, for it was not there, or not under this label. It is not suspicious, and
-      ``keep`` keeps it unless ``unseen="drop"``; with ``unseen="raise"`` it is an error. A warning is logged once.
+    - ``"unseen"``: not judged at fit, for it was not there, or not under this label. With a store it is judged as its
+      nearest fitted neighbours of the same label were; without one it is not suspicious, and its score is NaN. Unless
+      it is suspicious ``keep`` keeps it, or drops it with ``unseen="drop"``; with ``unseen="raise"`` it is an error. A
+      warning is logged once.
     - ``"unreadable"``: no image that may be decoded, so nothing to train on: not suspicious, and ``keep`` drops it.
       The library decodes images before ``map`` can ask about them: where some are broken, cast the column to
       ``Image(decode=False)``, or use ``split``.
@@ -118,7 +122,7 @@ class Sanitizer:
         if not isinstance(rows, Mapping):
             raise UsageError(f"expected rows as a mapping of columns, got {type(rows).__name__}: map without a format")
         asked = fitted.columns.read(rows)
-        said = fitted.judged(asked, UNREADABLE, self.unseen_row)
+        said = fitted.judged(asked, UNREADABLE, self._unseen)
         scores = np.array([row.score for row in said], np.float32)  # of plain floats, the library would make doubles
         if not asked.batched:
             return {SUSPICIOUS: said[0].suspicious, SCORE: scores[0], KIND: said[0].kind}
@@ -164,15 +168,24 @@ class Sanitizer:
         own = split or fitted.split or "train"
         return {name: fitted.leak(part) for name, part in dataset.items() if name != own}
 
-    def unseen_row(self, relabelled: bool) -> Judged:
-        """What is said of a row that was not judged at fit; ``relabelled``: its image was, under another label."""
-        what = "another label than at fit" if relabelled else "an image that was not there at fit"
-        if self.unseen == "raise":
-            raise UsageError(
-                f"expected rows that were fitted, met one with {what}: fit this set, or use Sanitizer(unseen='keep')"
-            )
-        _warn_once(self._known().digest, what, "keeps" if self.unseen == "keep" else "drops")
-        return UNSEEN
+    def _unseen(self, rows: list[Unseen]) -> list[Judged]:
+        """What is said of rows that were not judged at fit: as of their fitted neighbours, where those are known."""
+        fitted = self._known()
+        for row in rows:
+            what = "another label than at fit" if row.relabelled else "an image that was not there at fit"
+            if self.unseen == "raise":
+                raise UsageError(
+                    f"expected rows that were fitted, met one with {what}: fit this set, or use "
+                    "Sanitizer(unseen='keep')"
+                )
+            _warn_once(fitted.digest, what, "keeps" if self.unseen == "keep" else "drops")
+        known = reference(self.settings.store, fitted.digest)
+        if known is None:
+            return [UNSEEN] * len(rows)
+        images = [pixels_of_cell(row.cell) for row in rows]
+        labels = [NO_LABEL if row.label is None else row.label for row in rows]
+        found = known.judged([image for image in images if image is not None], labels)
+        return [Judged(suspicious, score, UNSEEN.kind) for suspicious, score in found]
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the verdict, which is large, and which no row is looked up in."""

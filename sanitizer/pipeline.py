@@ -101,6 +101,7 @@ def scan(
         if verdict is None:
             verdict = scanning.verdict()
             scanning.write(verdict, folder)
+            scanning.remember(verdict)
             recall.keep(verdict, folder)
     return verdict
 
@@ -165,6 +166,7 @@ class _Scan:
     progress: Progress
     timings: dict[str, float] = field(default_factory=dict)
     losses: np.ndarray | None = None
+    extracted: Extracted | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)  # spaces that were wanted, and who computes them
 
     @cached_property
@@ -225,6 +227,20 @@ class _Scan:
             write_manifest(verdict, folder)
             write_report(folder)
 
+    def remember(self, verdict: Verdict) -> None:
+        """Keep what additions to this set can be compared with; of images with labels, seen without trusted ones."""
+        from sanitizer.additions import remember
+
+        census, extracted = self.census, self.extracted
+        if extracted is None or census.holds != "images" or not census.class_names or self.settings.trusted:
+            return
+        frozen = {"kind": "backbone", "name": self.settings.model}
+        probe = {
+            "kind": "probe", "samples": len(census.samples), "side": extracted.side, "classes": len(census.class_names),
+            "budget": self.settings.budget, "seed": self.settings.seed,
+        }  # fmt: skip
+        remember(self.store, verdict, extracted, probe if self.settings.model == "probe" else frozen)
+
     def _reference_set(self, census: Census, trusted: np.ndarray | None) -> dict[str, str]:
         """The identity of the trusted set: its contents and labels, wherever it lies."""
         if trusted is None:
@@ -235,7 +251,7 @@ class _Scan:
 
     def _embed(self, census: Census) -> tuple[Extracted, Evidence]:
         extracted = self._extraction(self.settings.seed, wanted_spaces(self.detectors.values()))(census)
-        self.losses, self.left_out = extracted.spaces.get("loss"), extracted.left_out
+        self.losses, self.left_out, self.extracted = extracted.spaces.get("loss"), extracted.left_out, extracted
         return extracted, self._evidence(extracted.spaces, census, self.detectors)
 
     def _extraction(self, seed: int, wanted: frozenset[str], *, reference: bool = True) -> Extraction:

@@ -143,6 +143,11 @@ ROOMS = {
         lazily=("sanitizer.devices", "scipy"),
         never=("sanitizer.embed", "sanitizer.attacks", "sanitizer.evaluation", "detectors"),
     ),
+    "sanitizer.additions": Room(
+        may=("sanitizer.record", "sanitizer.sources", "sanitizer.store", "pyarrow"),
+        lazily=("sanitizer.embed", "sanitizer.extraction", "safetensors", "torch"),
+        never=("detectors", "sanitizer.verdict", "sanitizer.pipeline"),
+    ),
     "sanitizer.baseline": Room(
         may=("sanitizer.actions", "sanitizer.errors", "sanitizer.record", "pyarrow"),
         never=("sanitizer.sources", "sanitizer.embed", "detectors", "torch"),
@@ -166,7 +171,7 @@ ROOMS = {
     "sanitizer.pipeline": Room(
         may=(
             *FLOW, "sanitizer.conclusion", "sanitizer.extraction", "sanitizer.recall", "sanitizer.engines",
-            "sanitizer.registry", "sanitizer.second_look", "detectors.base", "pyarrow",
+            "sanitizer.additions", "sanitizer.registry", "sanitizer.second_look", "detectors.base", "pyarrow",
         ),
         lazily=("sanitizer.devices",),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
@@ -195,7 +200,7 @@ ROOMS = {
     "sanitizer.hooks": Room(
         may=(
             *COMMON, "sanitizer.hooked", "sanitizer.verdict", "sanitizer.record", "sanitizer.actions",
-            "sanitizer.sources", "pyarrow",
+            "sanitizer.additions", "sanitizer.sources", "pyarrow",
         ),
         lazily=("sanitizer.pipeline", "datasets"),
         never=("sanitizer.embed", "sanitizer.index", "detectors"),

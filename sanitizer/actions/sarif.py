@@ -40,10 +40,14 @@ _MEMBER = re.compile(r"(?P<file>.*?\.tar[^/#]*)#(?P<member>.+)", re.DOTALL | re.
 Result = dict[str, Any]
 
 
-def build_sarif(outcome: Outcome) -> bytes:
-    """The log of one run; a gate that cannot vouch is a run that failed, never one without findings."""
+def build_sarif(outcome: Outcome, base: str = "") -> bytes:
+    """The log of one run; a gate that cannot vouch is a run that failed, never one without findings.
+
+    ``base``: the folder of the source as its consumer sees it: code scanning looks below the root of a repository.
+    """
     findings = _fitting(_findings(outcome), MAX_FINDINGS_BYTES)
     results = [*_gate_results(outcome), *findings, *_fitting(_class_results(outcome), MAX_CLASSES_BYTES)]
+    _below(base, results)
     summary = outcome.verdict.summary if outcome.verdict else {}
     said = [{"level": "error", "message": _message(check.said)} for check in outcome.failed]
     run = {
@@ -91,6 +95,14 @@ def address_of(name: str) -> tuple[str, dict[str, Any]]:
     if len(uri) > MAX_URI:
         uri, inside = re.sub("%.?$", "", uri[:MAX_URI]), inside | {"cut": True}
     return uri or ".", inside  # rows of a set in memory lie in no file
+
+
+def _below(base: str, results: Iterable[Result]) -> None:
+    """Addresses within the source become addresses from where the source lies."""
+    folder = address_of(base)[0]
+    for location in (place["physicalLocation"]["artifactLocation"] for one in results for place in one["locations"]):
+        if folder != ".":
+            location["uri"] = folder if location["uri"] == "." else f"{folder}/{location['uri']}"
 
 
 def _written(part: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,9 +95,9 @@ def gate(
         with bars() as progress:
             outcome = run(source, held, verdict=verdict, settings=settings, out=out, progress=progress)
     except Exception as error:  # the files of an earlier run must not stay and look like the answer to this one
-        _write(_broken(held, error), outputs)
+        _write(_broken(held, error), outputs, source)
         raise
-    _write(outcome, outputs)
+    _write(outcome, outputs, source)
     _show(outcome, outputs | ({"verdict": out} if out else {}))
     raise typer.Exit(outcome.code)
 
@@ -140,19 +141,26 @@ def _broken(policy: Policy, error: Exception) -> Outcome:
     return Outcome(policy, (Check("gate", False, f"The gate could not be run: {type(error).__name__}: {error}"),))
 
 
-def _write(outcome: Outcome, outputs: Mapping[str, Path]) -> None:
+def _write(outcome: Outcome, outputs: Mapping[str, Path], source: str) -> None:
     """Every output that was asked for, whatever the answer is."""
     from sanitizer.actions.junit import build_junit
     from sanitizer.actions.markdown import append_markdown
     from sanitizer.actions.sarif import build_sarif
     from sanitizer.writing import write_whole
 
-    builders: dict[str, Callable[[Outcome], bytes]] = {"json": _as_json, "sarif": build_sarif, "junit": build_junit}
+    builders: dict[str, Callable[[Outcome], bytes]] = {"json": _as_json, "junit": build_junit}
+    builders["sarif"] = partial(build_sarif, base=_from_here(Path(source)))
     for name, path in outputs.items():
         if name in builders:
             write_whole(path, builders[name](outcome))
         else:
             append_markdown(outcome, path)
+
+
+def _from_here(source: Path) -> str:
+    """The folder that a source lies in, from the working folder; empty where it lies elsewhere."""
+    folder, here = (source if source.is_dir() else source.parent).resolve(), Path.cwd().resolve()
+    return folder.relative_to(here).as_posix() if folder.is_relative_to(here) else ""
 
 
 def _as_json(outcome: Outcome) -> bytes:

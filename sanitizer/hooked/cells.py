@@ -19,15 +19,29 @@ def view_digest_of_cell(cell: Any, known: Callable[[str], str | None]) -> str | 
 
     ``known`` tells the view digest of stored bytes that need not be decoded, by their digest.
     """
+    if _is_stored(cell):
+        content = _stored(cell)
+        if content is not None and (view := known(digest_of(content))):
+            return view
+    pixels = pixels_of_cell(cell)
+    return None if pixels is None else view_digest_of(pixels)
+
+
+def pixels_of_cell(cell: Any) -> Pixels | None:
+    """The image in a row as a scan sees it, None where there is no readable one."""
     try:
-        if cell is None or isinstance(cell, Mapping | bytes | bytearray):
+        if _is_stored(cell):
             content = _stored(cell)
-            return None if content is None else known(digest_of(content)) or view_digest_of(decode(content, LIMITS))
+            return None if content is None else decode(content, LIMITS)
         if hasattr(cell, "convert"):  # decoded by PIL; where the library decoded it, it is upright already
-            return view_digest_of(rgb_of(cell, LIMITS))
-        return view_digest_of(_from_array(cell))
+            return rgb_of(cell, LIMITS)
+        return _from_array(cell)
     except (Unreadable, Refused):
         return None
+
+
+def _is_stored(cell: Any) -> bool:
+    return cell is None or isinstance(cell, Mapping | bytes | bytearray)
 
 
 def _stored(cell: Any) -> bytes | None:

@@ -22,6 +22,15 @@ class Leak:
     first: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A row that was not judged at fit."""
+
+    cell: Any
+    label: int | None  # None: of no class that was fitted
+    relabelled: bool  # its image was there, under another label
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What one scan found, and everything that must change the fingerprint of a mapped dataset."""
@@ -33,17 +42,18 @@ class Fitted:
     implementation: str  # of our code; the library sees no more of it than the name of a class
     sentence: str
 
-    def judged(self, rows: Rows, unreadable: Judged, unseen: Callable[[bool], Judged]) -> list[Judged]:
-        """What is said of each row; ``unseen`` is told whether the image is known under another label."""
+    def judged(self, rows: Rows, unreadable: Judged, unseen: Callable[[list[Unseen]], list[Judged]]) -> list[Judged]:
+        """What is said of each row; ``unseen`` is asked about those that were not judged at fit, all at once."""
         lookup = Lookup.unpacked(self.table)
-
-        def judge(cell: Any, label: int | None) -> Judged:
+        said: list[Judged | None] = []
+        strange: list[Unseen] = []
+        for cell, label in zip(rows.images, rows.labels, strict=True):
             view = view_digest_of_cell(cell, lookup.view_of)
-            if view is None:
-                return unreadable
-            return lookup.find(view, label) or unseen(lookup.knows(view))
-
-        return [judge(cell, label) for cell, label in zip(rows.images, rows.labels, strict=True)]
+            said.append(unreadable if view is None else lookup.find(view, label))
+            if view is not None and said[-1] is None:
+                strange.append(Unseen(cell, label, lookup.knows(view)))
+        found = iter(unseen(strange) if strange else ())
+        return [next(found) if judged is None else judged for judged in said]
 
     def leak(self, dataset: Any) -> Leak:
         """The rows of a dataset whose image was fitted, whatever their label."""

@@ -168,3 +168,12 @@ def test_only_the_worst_fit() -> None:
     assert len(results) == MAX_FINDINGS
     assert results[0]["message"]["text"].startswith(f"{MAX_FINDINGS + 9} ")
     assert results[-1]["message"]["text"].startswith("10 ")
+
+
+def test_addresses_begin_where_the_consumer_looks() -> None:
+    """Below the folder of the source, as it is seen from the root of a repository; without one, below the source."""
+    log = json.loads(build_sarif(outcome(ROWS, ABOVE_IT), base="data/my train"))
+    places = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in log["runs"][0]["results"]]
+    assert "data/my%20train/cat/a%20b.png" in places
+    assert all(place == "data/my%20train" or place.startswith("data/my%20train/") for place in places)
+    assert "data/my%20train" in places  # the gate's own result is about the whole source
