@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from toy_cli import Answer, Run, runner
 
-from sanitizer import cli, pipeline, registry
+from sanitizer import pipeline, registry
 from sanitizer.errors import SourceError
 from sanitizer.record import Verdict
 from sanitizer.sources.encode import encode
@@ -22,29 +23,10 @@ from sanitizer.sources.encode import encode
 HEAVY = ("torch", "faiss", "PIL", "datasets", "torchvision", "pyarrow", "sklearn", "scipy", "numpy")
 
 
-class Answer(NamedTuple):
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``sanitizer`` in this process, as its console script does."""
-
-    def call(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sanitizer", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        said = capsys.readouterr()
-        return Answer(int(caught.value.code or 0), said.out, said.err)
-
-    return call
+    """Runs ``sanitizer``."""
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from toy_cli import Answer, Run, runner
+from toy_verdicts import write_folder, write_verdict
 
-from sanitizer import cli, pipeline
+from sanitizer import pipeline
 from sanitizer.errors import SourceError
 from sanitizer.record import TABLE
-from tests.toy_verdicts import write_folder, write_verdict
 
 CAT = "cat/0.png"
 OUTPUTS = {"sarif": "out.sarif", "junit": "out.xml", "summary": "out.md", "json": "out.json"}
-
-
-class Answer(NamedTuple):
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -43,14 +31,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Path) -> Run:
-    """Runs ``sanitizer gate data --policy policy.toml ...`` in this process."""
+    """Runs ``sanitizer gate data --policy policy.toml ...`` in that folder."""
+    say = runner(monkeypatch, capsys)
 
     def call(*words: object, source: str = "data", policy: str = "policy.toml") -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sanitizer", "gate", source, "--policy", policy, *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        said = capsys.readouterr()
-        return Answer(int(caught.value.code or 0), said.out, said.err)
+        return say("gate", source, "--policy", policy, *words)
 
     return call
 
@@ -196,7 +181,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run: Run, place: Path, words: 
 
 def test_a_source_that_is_a_file_is_not_overwritten(run: Run, place: Path) -> None:
     """An output beside it is fine."""
-    from tests.toy_verdicts import write_parquet
+    from toy_verdicts import write_parquet
 
     path = write_parquet(place / "set" / "data.parquet")
     content = path.read_bytes()

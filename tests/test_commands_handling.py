@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from toy_cli import Answer, Run, runner
 from toy_scans import FAST, contents, hurried, poisoned
 from toys import PLANTED
 
-from sanitizer import cli
 from sanitizer.pipeline import scan
 from sanitizer.record import TABLE, Verdict
 from sanitizer.sources.encode import format_of
 
 
-class Answer(NamedTuple):
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs ``sanitizer`` in this process, as its console script does."""
-
-    def call(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["sanitizer", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        said = capsys.readouterr()
-        return Answer(int(caught.value.code or 0), said.out, said.err)
-
-    return call
+    """Runs ``sanitizer``."""
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from toy_verdicts import EACH, pictures, write_folder, write_parquet, write_verdict
 
 from sanitizer import Policy, gate, pipeline
 from sanitizer.actions.manifest import write_manifest
@@ -22,7 +23,6 @@ from sanitizer.errors import MissingDependency, SourceError, UsageError
 from sanitizer.outcome import ABOVE, CANNOT_VOUCH, WITHIN, Check, Outcome
 from sanitizer.pipeline import ScanSettings
 from sanitizer.record import MANIFEST, REPORT, TABLE, Verdict
-from tests.toy_verdicts import EACH, pictures, write_folder, write_parquet, write_verdict
 
 TOTAL = 2 * EACH
 CAT, DOG = "cat/0.png", "dog/0.png"

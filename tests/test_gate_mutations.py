@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from toy_verdicts import EACH, pictures, write_folder, write_parquet, write_verdict
 
 from sanitizer import gate
 from sanitizer.outcome import CANNOT_VOUCH, WITHIN
 from sanitizer.record import GALLERY, MANIFEST, SUMMARY, TABLE
 from sanitizer.sources.encode import encode
-from tests.toy_verdicts import EACH, pictures, write_folder, write_parquet, write_verdict
 
 INSTANCES = range(6)
 NAMES = list(pictures())
