@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from toy_verdicts import pictures, write_folder
 from typer.main import get_group
 
 from sanitizer import pipeline
 from sanitizer.cli import app
 from sanitizer.policy import Policy
 from tests.toy_examples import PLANTED, scan_by_name
+from tests.toy_verdicts import pictures, write_folder
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from toy_verdicts import write_verdict
-
 from sanitizer import cli, pipeline
 from sanitizer.sources.base import open_source
 from sanitizer.sources.census import take_census
+from tests.toy_verdicts import write_verdict
 
 PLANTED = "planted"
 
