@@ -116,10 +116,10 @@ class PeculiarGroup(CuttingDetector):
 def _away_from(centres: Floats, look: Look) -> Look:
     """The look at the group that is farther from the other classes: the smaller one may be what is left of the class.
 
-    Which of the two is planted is seen by where other classes lie as they are, each with its own content; whether
-    anything is, by how they scatter about their own centres, which content does not move.
+    Which of the two is planted is seen by where other classes lie as they are, each with its own content, so a few of
+    them do not tell; whether anything is, by how they scatter about their own centres, which content does not move.
     """
-    nearer = len(centres) > 0 and np.median(_along(look, centres)) > BORDER
+    nearer = len(centres) >= ENOUGH_OTHERS and np.median(_along(look, centres)) > BORDER
     return look.reversed() if nearer else look
 
 
