@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sanitizer.record import Verdict
@@ -70,17 +71,26 @@ class Reference:
             torch.set_num_threads(before)
 
     def _by_probe(self, images: Sequence[Pixels]) -> NDArray[Any]:
+        import torch
+
+        from sanitizer.embed.probe import embed
+
+        net, side = self._probe
+        pixels = torch.from_numpy(np.stack([fitted_into(image, side) for image in images])).permute(0, 3, 1, 2)
+        return embed(net, pixels, np.zeros(len(images), np.int64), device=torch.device("cpu"))[0]
+
+    @functools.cached_property
+    def _probe(self) -> tuple[Any, int]:
+        """The probe as it was when its training ended, and how large it sees images; made once in a process."""
         import safetensors.torch
         import torch
 
-        from sanitizer.embed.probe import embed, plan_probe, trained_again
+        from sanitizer.embed.probe import plan_probe, trained_again
 
         about = self.about
         plan = plan_probe(about["samples"], about["side"], budget=about["budget"], seed=about["seed"])
-        net = trained_again(safetensors.torch.load(self.weights), about["classes"], plan, torch.device("cpu"))
-        pixels = np.stack([fitted_into(image, plan.side) for image in images])
-        nobody = np.zeros(len(images), np.int64)
-        return embed(net, torch.from_numpy(pixels).permute(0, 3, 1, 2), nobody, device=torch.device("cpu"))[0]
+        weights = safetensors.torch.load(self.weights)
+        return trained_again(weights, about["classes"], plan, torch.device("cpu")), plan.side
 
     def _by_backbone(self, images: Sequence[Pixels]) -> NDArray[Any]:
         backbone = _backbone(self.about["name"])
@@ -91,7 +101,7 @@ def remember(store: Store | None, verdict: Verdict, extracted: Extracted, about:
     """Keep what additions to the set of this verdict are to be compared with; ``about``: the network."""
     if store is None or verdict.incomplete:
         return
-    rows = verdict.table.filter(pa.compute.equal(verdict.table["status"], "scanned"))
+    rows = verdict.table.filter(pc.equal(verdict.table["status"], "scanned"))
     features = np.asarray(extracted.spaces["feature"])
     if (about["kind"] == "probe" and extracted.weights is None) or len(rows) != len(features):
         return  # trusted samples are compared with, and not reported on
@@ -113,8 +123,8 @@ def reference(store_name: str | None, digest: str) -> Reference | None:
     """What was remembered of the set of a verdict; None where nothing was."""
     store = Store.open(store_name)
     table = next(_shelf(store, digest).tables(), None) if store else None
-    if table is None:
-        return None
+    if table is None or not {b"about", b"weights"} <= (table.schema.metadata or {}).keys():
+        return None  # nothing was kept, or something whole that we did not write
     feature = table["feature"].combine_chunks()
     return Reference(
         about=json.loads(table.schema.metadata[b"about"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.torch import save_file
 from toy_hooks import made, toys
@@ -18,6 +19,7 @@ from sanitizer.additions import Reference, reference
 from sanitizer.embed import probe
 from sanitizer.embed.cifar_resnet import CifarResNet
 from sanitizer.pipeline import ScanSettings, scan
+from sanitizer.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,25 @@ def test_without_a_store_nothing_is_known_of_additions(store: str, fitted: Sanit
     said = alone(kinds_of(seed=7)[0][:4])
     assert said["kind"] == ["unseen"] * 4
     assert np.isnan(said["poison_score"]).all()
+
+
+def test_the_probe_is_made_once_in_a_process(
+    fitted: Sanitizer, nothing_trained: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many batches there are."""
+    made_again, known = [], probe.trained_again
+    monkeypatch.setattr(probe, "trained_again", lambda *given: made_again.append(1) or known(*given))
+    reference.cache_clear()
+    kinds_of(seed=7)[0].map(fitted, batched=True, batch_size=16, load_from_cache_file=False)
+    assert len(made_again) == 1
+
+
+def test_what_somebody_else_left_in_the_store_is_no_reference(tmp_path: Path) -> None:
+    """Whole, but nothing that we wrote."""
+    kept = Store.open(str(tmp_path))
+    assert kept is not None
+    kept.shelf("fits", verdict="ab").put(pa.table({"value": [1]}))
+    assert reference(str(tmp_path), "ab") is None
 
 
 def test_a_frozen_network_looks_at_additions_too(tmp_path: Path, store: str) -> None:
