@@ -2,7 +2,7 @@
 
 Either sign alone is common in clean data. Near-duplicates and rare styles stand apart, hard examples
 surprise. Planted groups do both: the trigger sets them apart, and until it was learned they were taken
-for what they show.
+for what they show. Copies of one image that do both are frames of a film, so a group counts by its diversity too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from detectors.base import Evidence, Floats, Rows, by_class
 from detectors.clustering import CUT_CLOUD
+from detectors.diversity import diversity
 from detectors.dynamics import surprise
 from detectors.halves import evenly_parted
 from detectors.looks import Look
@@ -47,7 +48,7 @@ class HiddenPopulation(CuttingDetector):
     Settings as of every ``CuttingDetector``.
     """
 
-    needs = ("feature", "loss")
+    needs = ("feature", "loss", "layout")
     sees = ("shifted", "tight")
     says = "It belongs to a group that stands apart from its class and was first taken for something else."
     innocent = 1.2
@@ -55,7 +56,7 @@ class HiddenPopulation(CuttingDetector):
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
         """For each class its rows, where they lie by what others show, and how suspicious that is."""
         features = whitened(class_residuals(evidence), ridge=self.ridge)
-        losses = evidence.space("loss")
+        losses, layout = evidence.space("loss"), evidence.space("layout")
         for _, rows in by_class(evidence):
             alone = len(rows) < FEW
             part = evenly_parted(evidence.keys[rows], 1 if alone else 2 if len(rows) >= MANY else 5)
@@ -65,7 +66,8 @@ class HiddenPopulation(CuttingDetector):
                 look = self._best(features[shown], losses[shown])
                 if look:
                     position[asked] = look(features[rows[asked]]) / (2 * look.border)
-            yield rows, position, suspicion(position, 0.5, losses[rows]) * (WEIGHED_ON_ITSELF if alone else 1)
+            weight = suspicion(position, 0.5, losses[rows]) * (WEIGHED_ON_ITSELF if alone else 1)
+            yield rows, position, weight * diversity(layout[rows], position > 0.5)
 
     def _best(self, features: Floats, losses: Floats) -> Look | None:
         """The most suspicious look at these samples."""
