@@ -83,6 +83,19 @@ class Cell:
         return _kind(self.attack)(seed=self.seed, **rate, **self.settings)
 
 
+def attack_and_rate(row: str) -> tuple[str, float | None]:
+    """The parts of ``Cell.row``; a control, or what some other row says, has no rate.
+
+    >>> attack_and_rate("badnets size=4 at 0.01"), attack_and_rate("none")
+    (('badnets size=4', 0.01), ('none', None))
+    """
+    attack, _, rate = row.rpartition(" at ")
+    try:
+        return (attack, float(rate)) if attack and 0 < float(rate) <= 1 else (row, None)
+    except ValueError:
+        return row, None
+
+
 def plan_cells(
     source: Source,
     attacks: Sequence[str],

@@ -24,6 +24,7 @@ from sanitizer.attacks.poisoned import PoisonedSet
 from sanitizer.devices import resolve_device
 from sanitizer.errors import SanitizerError, UsageError
 from sanitizer.evaluation.cells import CONTROL, Cell
+from sanitizer.evaluation.curves import thinned
 from sanitizer.evaluation.ranking import auroc, confusion, recall_at
 from sanitizer.evaluation.retraining import Retraining, retrain
 from sanitizer.pipeline import ScanSettings, choose_detectors, scan
@@ -48,8 +49,9 @@ EXIT_MEANS = {
 _DECISIVE = (
     "detectors", "sanitizer.attacks", "sanitizer.sources", "sanitizer.embed", "sanitizer.nets", "sanitizer.index",
     "sanitizer.extraction", "sanitizer.evidence", "sanitizer.pipeline", "sanitizer.verdict", "sanitizer.membership",
-    "sanitizer.conformal", "sanitizer.classifiers", "sanitizer.evaluation.cells", "sanitizer.evaluation.matrix",
-    "sanitizer.evaluation.ranking", "sanitizer.evaluation.retraining", "sanitizer.evaluation.success",
+    "sanitizer.conformal", "sanitizer.classifiers", "sanitizer.evaluation.cells", "sanitizer.evaluation.curves",
+    "sanitizer.evaluation.matrix", "sanitizer.evaluation.ranking", "sanitizer.evaluation.retraining",
+    "sanitizer.evaluation.success",
 )  # fmt: skip
 
 
@@ -176,11 +178,11 @@ def figures(verdict: Verdict, kinds: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _ranked(scores: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+def _ranked(scores: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     judged = truth != "cover"
     scores, is_poison = scores[judged], truth[judged] == "poison"
     recalls = {name: recall_at(scores, is_poison, rate) for name, rate in RATES.items()}
-    return {"auroc": auroc(scores, is_poison), **recalls}
+    return {"auroc": auroc(scores, is_poison), **recalls, "curve": thinned(scores, is_poison)}
 
 
 def _measured(cell: Cell, task: Task, kept: Path | None, progress: Progress) -> dict[str, Any]:

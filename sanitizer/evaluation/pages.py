@@ -1,4 +1,4 @@
-"""What a matrix says, for people: ``results.md`` and ``index.html``, a heat map without scripts or network."""
+"""What a matrix says, for people: ``results.md``, and ``index.html`` with its plots, without scripts or network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from sanitizer.actions.report import shown
+from sanitizer.evaluation.charts import Chart, charts
 from sanitizer.evaluation.matrix import Task, read_results
 from sanitizer.evaluation.tables import Table, overview, tables
 from sanitizer.writing import write_whole
@@ -32,7 +33,7 @@ def write_pages(out: Path, task: Task) -> list[Table]:
     if others := len(known) - len(results):
         facts["Not shown"] = f"{others} cells of other settings, data or versions, which are in results.json"
     write_whole(out / MARKDOWN, markdown(made, facts).encode())
-    write_whole(out / PAGE, page(made, facts).encode())
+    write_whole(out / PAGE, page(made, facts, charts(results)).encode())
     return overview(results)
 
 
@@ -55,9 +56,9 @@ def literal(text: object) -> str:
     return _SPECIAL.sub(r"\\\g<0>", shown(text))
 
 
-def page(made: Sequence[Table], facts: dict[str, str]) -> str:
-    """The tables as one HTML file; entries that have a heat are coloured, and always say their number."""
-    return _template().render(tables=made, facts=facts)
+def page(made: Sequence[Table], facts: dict[str, str], drawn: Sequence[Chart] = ()) -> str:
+    """Tables and plots as one HTML file; entries that have a heat are coloured, and always say their number."""
+    return _template().render(tables=made, facts=facts, charts=drawn)
 
 
 def shade(heat: float | None) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sanitizer.evaluation.cells import attack_and_rate
 from sanitizer.evaluation.matrix import FLAGS, RATES
 from sanitizer.evaluation.ranking import Interval, over_seeds
 from sanitizer.evaluation.retraining import ARMS, DIFFERENCES, MEASURES
@@ -16,7 +17,7 @@ Result = Mapping[str, Any]
 FUSED = "all together"
 _MEASURES = {"auroc": "AUROC"} | {name: f"Recall at {100 * rate:g} % false positives" for name, rate in RATES.items()}
 _NONE = "–"
-_POOLED = "95 % t-intervals: over the means of the poisoned sets if there are several, over the victims of one if not."
+POOLED = "95 % t-intervals: over the means of the poisoned sets if there are several, over the victims of one if not."
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class Table:
     says: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    hot: bool = False  # a heat map: its columns are many and its entries are shares
     centred: bool = False  # a heat of one half is chance, less is worse than chance
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """All of them: the tool's own answers, how each detector ranks, what retraining shows, what failed."""
-    groups = _by_row(results)
+    groups = by_row(results)
     poisoned = {name: runs for name, runs in groups.items() if runs[0]["poison"]}
     made = [_answers(groups)] if groups else []
     made += [_ranking(measure, poisoned) for measure in _MEASURES] if poisoned else []
@@ -60,7 +62,7 @@ def overview(results: Sequence[Result]) -> list[Table]:
     """The same in short, for a terminal."""
     columns = ("set", "runs", "found", "poison flagged", "clean flagged", "AUROC together", "best of one detector")
     rows = []
-    for name, runs in _by_row(results).items():
+    for name, runs in by_row(results).items():
         told, found = [run["flags"]["any"] for run in runs], sum(run["poison_found"] for run in runs)
         shares = [_mean(one["recall"] for one in told), _mean((one["false_positive_rate"] for one in told), digits=3)]
         together = _mean(run["fused"]["auroc"] for run in runs)
@@ -69,22 +71,43 @@ def overview(results: Sequence[Result]) -> list[Table]:
     return [Table("What was found", "Flags of any kind; means over seeds.", columns, tuple(rows)), *_failed(results)]
 
 
-def _by_row(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """Results that have figures, those of all seeds together."""
+def by_row(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results that have figures, those of all seeds together: by name, then by rate, and the controls last."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         if "flags" in result:
             groups.setdefault(result["row"], []).append(result)
-    return groups
+
+    def place(row: str) -> tuple[bool, str, float]:
+        attack, rate = attack_and_rate(row)
+        return not groups[row][0]["poison"], attack, rate or 0.0
+
+    return {row: groups[row] for row in sorted(groups, key=place)}
+
+
+def by_rank(runs: Iterable[Result]) -> list[str]:
+    """The detectors, the one that ranks best by its mean first; it takes the truth to choose it."""
+    told: dict[str, list[tuple[float, float]]] = {}
+    for run in runs:
+        for name, figures in run["detectors"].items():
+            ranked = told.setdefault(name, [])
+            if figures["auroc"] is not None:
+                ranked.append((figures["auroc"], figures["recall_at_0.1_percent"]))
+
+    def place(name: str) -> tuple[float, float, str]:
+        ranked = told[name]
+        means = [sum(column) / len(ranked) for column in zip(*ranked, strict=True)] if ranked else [-1.0, -1.0]
+        return -means[0], -means[1], name
+
+    return sorted(told, key=place)
 
 
 def _best(runs: Sequence[Result]) -> str:
     """The detector that ranks best, chosen with the truth in hand."""
-    names = dict.fromkeys(name for run in runs for name in run["detectors"])
-    means = {name: _mean(run["detectors"].get(name, {}).get("auroc") for run in runs) for name in names}
-    known = {name: entry for name, entry in means.items() if entry.heat is not None}
-    best = max(known, key=lambda name: known[name].heat or 0.0, default=None)
-    return _NONE if best is None else f"{best} {known[best].text}"
+    for best in by_rank(runs):
+        mean = _mean(run["detectors"].get(best, {}).get("auroc") for run in runs)
+        return _NONE if mean.heat is None else f"{best} {mean.text}"
+    return _NONE
 
 
 def _failed(results: Sequence[Result]) -> list[Table]:
@@ -123,7 +146,7 @@ def _answer(runs: Sequence[Result]) -> tuple[Entry, ...]:
 
 def _ranking(measure: str, groups: Mapping[str, Sequence[Result]]) -> Table:
     """How each detector ranks poison above clean samples."""
-    detectors = list(dict.fromkeys(name for runs in groups.values() for run in runs for name in run["detectors"]))
+    detectors = by_rank(run for runs in groups.values() for run in runs)
     rows = []
     for name, runs in groups.items():
         entries = [
@@ -137,7 +160,7 @@ def _ranking(measure: str, groups: Mapping[str, Sequence[Result]]) -> Table:
         if auroc
         else "At the threshold of an oracle that knows the clean samples: what a detector could do, not what it does."
     )
-    return Table(_MEASURES[measure], says, ("set", FUSED, *detectors), tuple(rows), centred=auroc)
+    return Table(_MEASURES[measure], says, ("set", FUSED, *detectors), tuple(rows), hot=True, centred=auroc)
 
 
 def _victims(groups: Mapping[str, Sequence[Result]]) -> Table:
@@ -146,10 +169,10 @@ def _victims(groups: Mapping[str, Sequence[Result]]) -> Table:
     for name, told in groups.items():
         for arm, meaning in ARMS.items():
             removed = sum(one["removed"].get(arm, 0) for one in told) / len(told)
-            shares = [_told(_pooled([[one[of] for one in run["arms"][arm]] for run in told])) for of in MEASURES]
+            shares = [_told(pooled([[one[of] for one in run["arms"][arm]] for run in told])) for of in MEASURES]
             rows.append((f"{name}: {arm}", (Entry(meaning), Entry(f"{removed:.0f}"), *shares)))
     success = sorted({one["says"] for told in groups.values() for one in told})
-    says = f"Success: {' or '.join(success)}. {_POOLED}"
+    says = f"Success: {' or '.join(success)}. {POOLED}"
     return Table("Victims", says, ("set", "trained on", "removed", "success", "clean accuracy"), tuple(rows))
 
 
@@ -158,9 +181,9 @@ def _changes(groups: Mapping[str, Sequence[Result]]) -> Table:
     rows = []
     for name, told in groups.items():
         for arm, other in DIFFERENCES:
-            spread = [_told(_pooled(_differences(told, arm, other, of)), signed=True) for of in MEASURES]
+            spread = [_told(pooled(_differences(told, arm, other, of)), signed=True) for of in MEASURES]
             rows.append((f"{name}: {arm} - {other}", tuple(spread)))
-    says = f"Victim by victim, from the same seed; an interval that holds zero shows no difference. {_POOLED}"
+    says = f"Victim by victim, from the same seed; an interval that holds zero shows no difference. {POOLED}"
     return Table("What removing changes", says, ("set", "success", "clean accuracy"), tuple(rows))
 
 
@@ -170,10 +193,10 @@ def _differences(told: Sequence[Result], arm: str, other: str, measure: str) -> 
     return [[ours[measure] - theirs[measure] for ours, theirs in pair] for pair in pairs]
 
 
-def _pooled(sets: Sequence[Sequence[float]]) -> Interval:
+def pooled(sets: Sequence[Sequence[float]]) -> Interval:
     """Victims of one set share its poison, so they count as one where there are several sets.
 
-    >>> _pooled([[0.0, 1.0], [0.5]]).runs, _pooled([[0.0, 1.0]]).runs
+    >>> pooled([[0.0, 1.0], [0.5]]).runs, pooled([[0.0, 1.0]]).runs
     (2, 2)
     """
     return over_seeds(sets[0] if len(sets) == 1 else [sum(victims) / len(victims) for victims in sets])

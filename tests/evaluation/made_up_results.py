@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from sanitizer.evaluation.curves import thinned
 from sanitizer.evaluation.ranking import auroc
+from sanitizer.evaluation.retraining import ARMS
 from sanitizer.pipeline import ScanSettings
 from sanitizer.progress import SILENT, Progress
 from sanitizer.record import Verdict
@@ -61,7 +63,7 @@ def result(row: str = "badnets at 0.01", seed: int = 0, *, recall: float = 0.5, 
         "recall": recall, "false_positive_rate": 0.0,
     }  # fmt: skip
     ranked = {"auroc": auroc([0, 1, 2], [False, True, False]), "recall_at_1_percent": recall}
-    ranked |= {"recall_at_0.1_percent": 0.0}
+    ranked |= {"recall_at_0.1_percent": 0.0, "curve": thinned([0, 1, 2], [False, True, False])}
     return {
         "row": row, "name": f"{row}, seed {seed}", "context": context, "poison": 10, "poison_found": True,
         "exit_code": 1, "flags": dict.fromkeys(("planted", "label", "any"), flags), "detectors": {"lof": ranked},
@@ -72,9 +74,29 @@ def result(row: str = "badnets at 0.01", seed: int = 0, *, recall: float = 0.5, 
 def control(seed: int = 0) -> dict[str, Any]:
     """A measured cell without poison."""
     made = result("none", seed)
-    nothing = dict.fromkeys(("auroc", "recall_at_1_percent", "recall_at_0.1_percent"))
+    nothing = dict.fromkeys(("auroc", "recall_at_1_percent", "recall_at_0.1_percent", "curve"))
     flags = made["flags"]["any"] | {"poison": 0, "poison_flagged": 0, "cover": 0, "cover_flagged": 0, "recall": None}
     return made | {
         "poison": 0, "poison_found": False, "exit_code": 0, "flags": dict.fromkeys(made["flags"], flags),
         "detectors": {"lof": nothing}, "fused": nothing,
     }  # fmt: skip
+
+
+def older(made: dict[str, Any]) -> dict[str, Any]:
+    """The same cell as it was measured before curves were kept."""
+
+    def without(ranked: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in ranked.items() if name != "curve"}
+
+    told = {name: without(ranked) for name, ranked in made["detectors"].items()}
+    return made | {"detectors": told, "fused": without(made["fused"])}
+
+
+def retrained(before: list[float], after: list[float]) -> dict[str, Any]:
+    """What victims would have done."""
+    arms = dict.fromkeys(ARMS, before) | {"after": after, "perfect": [0.0] * len(before)}
+    return {
+        "says": "answers as the attacker hopes",
+        "removed": {"after": 5, "random": 5, "perfect": 10},
+        "arms": {arm: [{"success": one, "clean_accuracy": 0.8} for one in values] for arm, values in arms.items()},
+    }

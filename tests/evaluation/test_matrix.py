@@ -193,7 +193,10 @@ def test_figures_count_by_kind_of_flag_and_leave_cover_out() -> None:
     assert [found["flags"][reading]["recall"] for reading in ("planted", "label", "any")] == [1 / 3, 1 / 3, 2 / 3]
     assert found["flags"]["planted"]["cover_flagged"] == 1
     assert found["flags"]["planted"]["false_positive_rate"] == 0.0
-    assert found["fused"] == {"auroc": 1.0, "recall_at_1_percent": 1.0, "recall_at_0.1_percent": 1.0}
+    assert found["fused"] == {
+        "auroc": 1.0, "recall_at_1_percent": 1.0, "recall_at_0.1_percent": 1.0,
+        "curve": {"clean": [0, 0, 0, 0, 1], "poison": [0, 1, 2, 3, 3]},
+    }  # fmt: skip
     assert found["detectors"]["lof"]["auroc"] == 0.0
     assert (found["exit_code"], found["samples"], found["poison_found"]) == (1, 5, True)
     assert figures(verdict(rows, incomplete=("x",)), kinds)["exit_means"] == "incomplete, or nothing scanned"

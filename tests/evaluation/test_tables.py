@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from made_up_results import control, result
+from made_up_results import control, result, retrained
 
-from sanitizer.evaluation.retraining import ARMS
 from sanitizer.evaluation.tables import FUSED, Table, overview, tables
 
 
@@ -58,6 +57,22 @@ def test_what_failed_is_named_everywhere() -> None:
     assert tables([]) == []
 
 
+def test_rows_and_columns_stand_in_an_order_of_their_own() -> None:
+    """Not in that of measuring: rates rise (by number), the control is last; the best detector is first everywhere."""
+    rows = ["none", "badnets at 0.1", "flip at 0.1", "badnets at 0.02"]
+    made = [control() if row == "none" else result(row) for row in rows]
+    for one in made:
+        one["detectors"] = {"worse": one["detectors"]["lof"], "best": dict(one["detectors"]["lof"])}
+        if one["poison"]:
+            one["detectors"]["best"] |= {"auroc": 0.9}
+    told = tables(made)
+    assert [name for name, _ in told[0].rows] == ["badnets at 0.02", "badnets at 0.1", "flip at 0.1", "none"]
+    hot = [table for table in told if table.hot]
+    assert len(hot) == 3
+    assert all(table.columns == ("set", FUSED, "best", "worse") for table in hot)
+    assert tables(made[::-1]) == told
+
+
 def test_the_overview_names_the_best_detector() -> None:
     """Whose choice needs the truth, and beside it what all of them say."""
     better: dict[str, Any] = {"auroc": 0.9, "recall_at_1_percent": 0.0, "recall_at_0.1_percent": 0.0}
@@ -65,16 +80,6 @@ def test_the_overview_names_the_best_detector() -> None:
     made["detectors"]["dao"] = better
     row = fields(overview([made])[0], "badnets at 0.01")
     assert (row["best of one detector"], row["AUROC together"]) == ("dao 90.0 %", "50.0 %")
-
-
-def retrained(before: list[float], after: list[float]) -> dict[str, Any]:
-    """What victims would have done."""
-    arms = dict.fromkeys(ARMS, before) | {"after": after, "perfect": [0.0] * len(before)}
-    return {
-        "says": "answers as the attacker hopes",
-        "removed": {"after": 5, "random": 5, "perfect": 10},
-        "arms": {arm: [{"success": one, "clean_accuracy": 0.8} for one in values] for arm, values in arms.items()},
-    }
 
 
 def test_victims_are_compared_seed_by_seed() -> None:
