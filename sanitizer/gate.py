@@ -1,9 +1,10 @@
 """The gate: may training start? A scan, or the verdict of an earlier one, held against a policy.
 
 A verdict is believed only where its folder fits its manifest and the data is byte for byte what the manifest lists;
-where either lies does not matter. The manifest is not signed: who can rewrite the data, the whole verdict folder and
-the manifest, all to agree, cannot be told from an honest scan. ``report.html`` is not part of what is believed: nothing
-here reads it, and ``sanitizer report`` builds it again from the files that are.
+where either lies does not matter. Who can rewrite the data, the whole verdict folder and the manifest, all to agree,
+cannot be told from an honest scan, unless the policy names the key that the manifest must be signed with.
+``report.html`` is not part of what is believed: nothing here reads it, and ``sanitizer report`` builds it again from
+the files that are.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sanitizer.actions.manifest import Statement, read_manifest
+from sanitizer.actions.signing import check_signature
 from sanitizer.actions.verify import NAMES_SHOWN, verify
 from sanitizer.baseline import Baseline
-from sanitizer.errors import SanitizerError, UsageError, VerdictError
+from sanitizer.errors import MissingDependency, SanitizerError, UsageError, VerdictError
 from sanitizer.outcome import ABOVE, Check, ClassCount, Outcome
 from sanitizer.policy import KINDS, Policy
 from sanitizer.progress import SILENT, Progress
-from sanitizer.record import GALLERY, MANIFEST, REPORT, SUMMARY, TABLE, Verdict
+from sanitizer.record import GALLERY, MANIFEST, REPORT, SIGNATURE, SUMMARY, TABLE, Verdict
 from sanitizer.sources.base import Source, Status, open_source
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "gate"]
 
 #: What may lie in a verdict folder.
-OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
+OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, SIGNATURE, REPORT})
 STRICT = Policy()
 _DAY = 24 * 60 * 60  # seconds
 
@@ -95,10 +97,13 @@ def _held(source: Any, policy: Policy, folder: Path, progress: Progress) -> Outc
     """The outcome by an earlier verdict: only if it is as it was written, and the data as it was scanned."""
     if strange := _strange(folder):
         return Outcome(policy, (_tampering(strange),))
+    signed = _signed(policy, folder)
+    if not all(check.passed for check in signed):
+        return Outcome(policy, signed)
     statement = read_manifest(folder)
     with progress.stage("comparing", None):
         differences = verify(folder, _opened(source, statement))
-    checks = [_tampering(differences.tampered)]
+    checks = [*signed, _tampering(differences.tampered)]
     lines = replace(differences, tampered=()).lines()
     said = f"The data is not what was scanned: {'; '.join(lines)}." if lines else "The data is what was scanned."
     checks.append(Check("data", not lines, said))
@@ -116,6 +121,17 @@ def _strange(folder: Path) -> list[str]:
             f"expected a verdict folder at {folder}, cannot read it ({error.strerror}): run `sanitizer scan`"
         ) from None
     return [entry.name for entry in entries if entry.name not in OWN_FILES or not entry.is_file()]
+
+
+def _signed(policy: Policy, folder: Path) -> tuple[Check, ...]:
+    """Is the manifest signed with the key that the policy names? Asked before anything in the folder is read."""
+    if policy.signed_by is None:
+        return ()
+    try:
+        check_signature(folder, policy.signed_by)
+    except (VerdictError, MissingDependency) as why:
+        return (Check("signature", False, _sentence(str(why))),)
+    return (Check("signature", True, f"The manifest is signed with the key {policy.signed_by.name!r}."),)
 
 
 def _opened(source: Any, statement: Statement) -> Source:

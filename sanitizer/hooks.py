@@ -21,6 +21,7 @@ from sanitizer.hooked.cells import pixels_of_cell
 from sanitizer.hooked.columns import Columns, values_of
 from sanitizer.hooked.fitted import Fitted, Leak, Unseen
 from sanitizer.hooked.lookup import NO_LABEL, Judged, Lookup
+from sanitizer.progress import SILENT, Progress
 from sanitizer.record import Verdict
 from sanitizer.sources.base import open_source
 from sanitizer.sources.huggingface import is_dataset
@@ -71,19 +72,21 @@ class Sanitizer:
             raise UsageError(f"unseen: expected keep, drop or raise, got {unseen!r}: choose one")
         self._set(settings=_scan_settings(settings), unseen=unseen, _fitted=None, _verdict=None)
 
-    def fit(self, dataset: Any, *, split: str | None = None) -> Sanitizer:
+    def fit(self, dataset: Any, *, split: str | None = None, progress: Progress = SILENT) -> Sanitizer:
         """Scan a dataset, or whatever ``open_source`` takes, and return a sanitizer that knows it.
 
         With a store, an unchanged set is scanned only once, in whatever process. Of a ``DatasetDict`` the split
         "train" is fitted, or the only one, or the one named ``split``. If a path is fitted whose classes are called
         by numbers, the numbers in the label column are taken for these names.
+
+        ``progress`` is told how far the scan is; it stays with this call, and no row is asked about it.
         """
         chosen, split = _chosen(dataset, split)
         columns = {"image_column": self.settings.image_column, "label_column": self.settings.label_column}
         source = open_source(chosen, **columns)
         if source.holds != "images":
             raise SourceError(f"expected images in {source.uri!r}, got {source.holds}: use sanitizer.scan for these")
-        verdict = _scanned(chosen, self.settings)
+        verdict = _scanned(chosen, self.settings, progress)
         for why in verdict.incomplete:
             log.warning("the scan is incomplete: %s", why)
         fitted = copy.copy(self)
@@ -248,12 +251,12 @@ def _chosen(dataset: Any, split: str | None) -> tuple[Any, str | None]:
     return dataset[name], name
 
 
-def _scanned(chosen: Any, settings: ScanSettings) -> Verdict:
+def _scanned(chosen: Any, settings: ScanSettings, progress: Progress) -> Verdict:
     """The verdict; only one that is written to a folder is remembered, so there is one for a moment."""
     from sanitizer.pipeline import scan
 
     with tempfile.TemporaryDirectory() as folder:
-        return scan(chosen, Path(folder) / "verdict", settings)
+        return scan(chosen, Path(folder) / "verdict", settings, progress)
 
 
 @functools.cache

@@ -35,6 +35,8 @@ Fdr = Annotated[
     float | None, typer.Option(help="With --trusted: the chance of any flag on clean data; 0.05 if not named.")
 ]
 MaxDrop = Annotated[float, typer.Option(help="Never flag more than this share of the set.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda:N.")]
+Seed = Annotated[int, typer.Option(help="Same data and same seed, same verdict.")]
 Budget = Annotated[str, typer.Option(help="fast, standard or thorough.")]
 Kept = Annotated[
     str | None,

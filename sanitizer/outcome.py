@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sanitizer.policy import Policy
@@ -95,5 +96,7 @@ class Outcome:
             "known": self.known,
             "classes": [asdict(one) for one in self.classes],
             "verdict": {"digest": self.digest, "answer": summary.get("answer")} if self.verdict else None,
-            "policy": asdict(self.policy) | {"baseline": str(self.policy.baseline) if self.policy.baseline else None},
+            "policy": {
+                name: str(value) if isinstance(value, Path) else value for name, value in asdict(self.policy).items()
+            },
         }

@@ -15,6 +15,8 @@ from sanitizer.errors import UsageError
 KINDS = ("planted", "label")
 CALIBRATIONS = ("self", "trusted")
 PYPROJECT = "pyproject.toml"
+#: Settings that name a file or a folder.
+_PATHS = ("baseline", "signed_by")
 #: Characters shown of a value that cannot be meant.
 _SHOWN = 80
 
@@ -36,6 +38,8 @@ class Policy:
             limit is against forgetting to scan again, not against an enemy. A file from the future is refused.
         baseline: An earlier verdict folder. What was flagged there, with the same content and the same label, is
             known and no longer counted; each finding there excuses one sample, so that copies of it are new.
+        signed_by: The public key (PEM) that the manifest of a verdict must be signed with, see ``sanitizer sign``. A
+            scan that the gate makes itself needs no signature: its verdict passes through nobody's hands.
     """
 
     max_flagged_fraction: float = 0.0
@@ -47,6 +51,7 @@ class Policy:
     require_calibration: str | None = None
     max_age_days: float | None = None
     baseline: Path | None = None
+    signed_by: Path | None = None
 
     def __post_init__(self) -> None:
         for name, (expected, fits) in _EXPECTED.items():
@@ -57,8 +62,9 @@ class Policy:
                 raise UsageError(f"policy: {name}: expected {expected}, got {repr(value)[:_SHOWN]}: mend it")
         for name in ("fail_on", "require_detectors"):  # a list is as good, but a frozen thing holds none
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        if self.baseline is not None:
-            object.__setattr__(self, "baseline", Path(self.baseline))
+        for name in _PATHS:
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path))
 
     @classmethod
     def read(cls, path: str | Path) -> Policy:
@@ -74,8 +80,9 @@ class Policy:
             policy = cls(**settings)
         except UsageError as why:
             raise UsageError(f"{str(path)!r}: {why}") from None
-        if policy.baseline is not None:  # as seen from the policy, wherever the gate is run
-            object.__setattr__(policy, "baseline", path.parent / policy.baseline)
+        for name in _PATHS:
+            if (named := getattr(policy, name)) is not None:  # as seen from the policy, wherever the gate is run
+                object.__setattr__(policy, name, path.parent / named)
         return policy
 
 
@@ -152,4 +159,5 @@ _EXPECTED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "require_calibration": ("'self' or 'trusted'", _is_calibration),
     "max_age_days": ("a number of days above 0", _is_age),
     "baseline": ("the path of a verdict folder", _is_path),
+    "signed_by": ("the path of a public key", _is_path),
 }

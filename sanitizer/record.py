@@ -21,6 +21,7 @@ TABLE = "verdicts.parquet"
 SUMMARY = "summary.json"
 GALLERY = "gallery.parquet"
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"  # only where somebody has signed the manifest
 REPORT = "report.html"
 
 #: Parts of the summary that may differ between two scans that found the same: not in the digest.

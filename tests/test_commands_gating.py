@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 
 import pytest
 from toy_cli import Answer, Run, runner
+from toy_keys import make_keys
 from toy_verdicts import write_folder, write_verdict
 
 from sanitizer import pipeline
 from sanitizer.errors import SourceError
-from sanitizer.record import TABLE
+from sanitizer.record import MANIFEST, SIGNATURE, TABLE
 
 CAT = "cat/0.png"
 OUTPUTS = {"sarif": "out.sarif", "junit": "out.xml", "summary": "out.md", "json": "out.json"}
@@ -225,9 +226,81 @@ def test_files_of_an_earlier_run_do_not_outlive_an_accident(
     assert ElementTree.fromstring((place / "out.xml").read_bytes()).get("errors") == "1"
 
 
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: Path) -> Run:
+    """Runs any command in that folder."""
+    return runner(monkeypatch, capsys)
+
+
+def test_a_verdict_is_signed_and_known_again(run: Run, say: Run, place: Path) -> None:
+    """By the flag, by the policy, and by the flag in place of the policy's key."""
+    make_keys(place)
+    make_keys(place, name="other")
+    write_verdict(place / "data", place / "verdict")
+    answer = say("sign", "verdict", "--private-key", "key.pem")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[0] == "Signed: verdict/manifest.sig"
+    assert "--signed-by" in answer.out
+    assert run("--verdict", "verdict").code == 0
+    assert run("--verdict", "verdict", "--signed-by", "key.pub", *all_outputs()).code == 0
+    (place / "policy.toml").write_text('[gate]\nsigned_by = "other.pub"\n')
+    assert run("--verdict", "verdict").code == 2
+    assert run("--verdict", "verdict", "--signed-by", "key.pub").code == 0
+
+
+def test_a_verdict_that_is_not_signed_by_the_right_one_fails(run: Run, say: Run, place: Path) -> None:
+    """No signature, another key, another manifest, a new unsigned one: exit code 2, and one line."""
+    make_keys(place)
+    make_keys(place, name="other")
+    words = ("--verdict", "verdict", "--signed-by", "key.pub")
+
+    def refused(*given: object) -> str:
+        answer = run(*given)
+        assert (answer.code, answer.err, answer.out.count("\n")) == (2, "", 2)
+        assert answer.out.startswith("Nothing can vouch for the data.\n  signature: Expected ")
+        return answer.out
+
+    write_verdict(place / "data", place / "verdict", {CAT: "planted"})
+    assert "sanitizer sign" in refused(*words)
+    say("sign", "verdict", "--private-key", "key.pem")
+    refused("--verdict", "verdict", "--signed-by", "other.pub")
+    write_verdict(place / "data", place / "verdict")
+    assert MANIFEST in refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["sign", "verdict"], ["--private-key"]),
+        (["sign", "verdict", "--private-key", "none.pem"], ["private key", "none.pem"]),
+        (["sign", "verdict", "--private-key", "policy.toml"], ["private key", "policy.toml"]),
+        (["sign", "data", "--private-key", "key.pem"], ["manifest"]),
+        (["gate", "data", "--policy", "policy.toml", "--signed-by", "key.pub"], ["--signed-by", "--verdict"]),
+        (
+            ["gate", "data", "--policy", "policy.toml", "--verdict", "verdict", "--signed-by", "none.pub"],
+            ["public key", "none.pub"],
+        ),
+        (
+            ["gate", "data", "--policy", "policy.toml", "--verdict", "verdict", "--signed-by", "k", "--json", "./k"],
+            ["--json", "taken"],
+        ),
+    ],
+    ids=lambda words: " ".join(words).replace("/", "_"),
+)
+def test_a_mistake_about_keys_is_one_line(say: Run, place: Path, words: list[str], parts: list[str]) -> None:
+    """It leaves no signature."""
+    make_keys(place)
+    write_verdict(place / "data", place / "verdict")
+    answer = say(*words)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    for part in parts:
+        assert part in answer.err
+    assert not (place / "verdict" / SIGNATURE).exists()
+
+
 def test_help_names_the_options(run: Run) -> None:
     """As the documentation does."""
     answer = run("--help")
     assert answer.code == 0
-    for name in ("--policy", "--verdict", "--sarif", "--junit", "--summary", "--json", "--out"):
+    for name in ("--policy", "--verdict", "--sarif", "--junit", "--summary", "--json", "--out", "--signed-by"):
         assert name in answer.out

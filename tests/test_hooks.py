@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+from toy_extraction import Watching
 from toy_hooks import (
     BROKEN,
     EACH,
@@ -29,6 +30,7 @@ from toy_hooks import (
 from toys import PLANTED, write_toys
 
 from sanitizer import Sanitizer, ScanSettings
+from sanitizer.embed import probe
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.hooked.fitted import Leak
 from sanitizer.hooks import _warn_once
@@ -81,6 +83,20 @@ def test_a_row_that_was_not_fitted_is_unseen_and_said_to_be(caplog: pytest.LogCa
     assert "an image that was not there at fit" in caplog.messages[0]
     assert "another label than at fit" in caplog.messages[1]
     assert "keep keeps them" in caplog.messages[0]
+
+
+def test_fit_says_how_far_the_scan_is_to_whoever_wants_to_know(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The stages that the command line shows; nobody else hears of it, and what is fitted does not depend on it."""
+    monkeypatch.setitem(probe.BUDGETS, "fast", (32, 5, 5))
+    asked, watching = Sanitizer(budget="fast", device="cpu", detectors=["lof"], store="none"), Watching()
+    watched = asked.fit(few(), progress=watching)
+    assert watching.steps["reading"] == len(few())
+    assert watching.steps["scoring"] == 1
+    assert "writing" in watching.steps
+    assert watched == asked.fit(few())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_incomplete_scan_is_said_to_be(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ require_detectors = ["lof", "spectral"]
 require_calibration = "trusted"
 max_age_days = 30
 baseline = "earlier/verdict"
+signed_by = "scan.pub"
 """
 
 SHARES = ("max_flagged_fraction", "max_flagged_fraction_per_class", "max_unreadable_fraction")
@@ -39,7 +40,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     assert policy == Policy(
         max_flagged_fraction=0.01, max_flagged_fraction_per_class=0.05, max_unreadable_fraction=1, max_refused=3,
         fail_on=("planted", "label"), require_detectors=("lof", "spectral"), require_calibration="trusted",
-        max_age_days=30, baseline=tmp_path / "earlier" / "verdict",
+        max_age_days=30, baseline=tmp_path / "earlier" / "verdict", signed_by=tmp_path / "scan.pub",
     )  # fmt: skip
     untouched = Policy()
     same = [f.name for f in dataclasses.fields(Policy) if getattr(policy, f.name) == getattr(untouched, f.name)]
@@ -59,14 +60,14 @@ def test_a_pyproject_has_it_among_the_tools(tmp_path: Path) -> None:
     assert Policy.read(written(tmp_path, text, "pyproject.toml")).max_refused == 1
 
 
-def test_a_baseline_is_found_from_the_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["baseline", "signed_by"])
+def test_a_file_is_found_from_the_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Wherever the gate is run; an absolute path stays as it is."""
     (tmp_path / "ci").mkdir()
     monkeypatch.chdir(tmp_path)
-    written(tmp_path / "ci", '[gate]\nbaseline = "b"\n')
-    assert Policy.read("ci/policy.toml").baseline == Path("ci/b")
-    written(tmp_path / "ci", '[gate]\nbaseline = "/b"\n')
-    assert Policy.read("ci/policy.toml").baseline == Path("/b")
+    for value, place in (("b", "ci/b"), ("/b", "/b")):
+        written(tmp_path / "ci", f'[gate]\n{name} = "{value}"\n')
+        assert getattr(Policy.read("ci/policy.toml"), name) == Path(place)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_baseline_is_found_from_the_policy(tmp_path: Path, monkeypatch: pytest
         *(("require_detectors", value) for value in ('"lof"', '[""]', "[1]", "1", "true")),
         *(("require_calibration", value) for value in ('"Self"', '""', "1", '["self"]', "true")),
         *(("max_age_days", value) for value in ("0", "-1", "nan", "inf", "true", '"7"', "1979-05-27")),
-        *(("baseline", value) for value in ('""', "1", "true", '["a"]', '"a\\u0000b"')),
+        *((name, value) for name in ("baseline", "signed_by") for value in ('""', "1", "true", '["a"]', '"a\\u0000b"')),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, name: str, value: str) -> None:

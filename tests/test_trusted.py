@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from toys import PLANTED, write_toys
 
 from detectors.base import Evidence, Floats
 from sanitizer import pipeline
+from sanitizer.actions.apply import apply
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.pipeline import ScanSettings, scan
 from sanitizer.record import Verdict
+from sanitizer.sources.base import open_source
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,6 +160,25 @@ def test_a_contaminated_reference_is_no_clean_bill(
     assert found.exit_code == 2
     assert found.incomplete == ("the trusted reference looks contaminated: 10 of its 'bar' samples look planted",)
     assert found.summary["answer"]["sentence"].startswith("Incomplete: the trusted reference")
+
+
+def test_what_stands_out_from_trusted_samples_is_dropped_though_it_is_most_of_a_class(
+    toys: tuple[Path, set[str]], reference: Path, tmp_path: Path, with_plugin: Any
+) -> None:
+    """Caps on classes are for scans that guess from the set itself; here a comparison has told."""
+    source, truth = Path(shutil.copytree(toys[0], tmp_path / "data", symlinks=True)), toys[1]
+    honest = [
+        path for path in sorted((source / "bar").glob("0*.png")) if sha256(path.read_bytes()).hexdigest() not in truth
+    ]
+    for path in honest[5:]:
+        path.unlink()
+    with_plugin(Knowing(planted=frozenset(truth)))
+    found = scan(source, tmp_path / "verdict", compared_with(reference))
+    assert truth <= flagged(found)
+    entry = found.summary["classes"][0]
+    assert entry["suspicious"] > entry["size"] / 2
+    applied = apply(tmp_path / "verdict", open_source(str(source)), tmp_path / "copy")
+    assert set(applied.dropped) == set(found.suspicious()["id"].to_pylist())
 
 
 def test_a_level_without_a_reference_is_refused() -> None:

@@ -62,7 +62,8 @@ def sound(folder: Path, source: Source, *, incomplete_ok: bool = False, gone: Co
 def flagged_ids(verdict: Verdict, kinds: Sequence[str] = KINDS) -> frozenset[str]:
     """The ids of what was flagged as one of ``kinds``; ``VerdictError`` if that is more than may ever be dropped.
 
-    A scan keeps to the caps by itself, but a verdict may come from anywhere.
+    A scan keeps to the caps by itself, but a verdict may come from anywhere. Those of a class hold where a scan judged
+    classes by themselves: what it told from trusted samples, one by one, may be most of a class, or of a small one.
     """
     if not kinds or not set(kinds) <= set(KINDS):
         raise UsageError(f"expected kinds out of {', '.join(KINDS)}, got {', '.join(kinds)!r}: name one or both")
@@ -75,6 +76,8 @@ def flagged_ids(verdict: Verdict, kinds: Sequence[str] = KINDS) -> frozenset[str
     most = int(_max_drop(verdict) * len(scanned) + 1e-9)
     if len(flagged) > most:
         raise _too_much(f"{len(flagged):,} of {len(scanned):,} samples", f"{most:,} (max_drop)")
+    if _is_compared(verdict):
+        return frozenset(row["id"] for row in flagged)
     sizes = Counter(row["label_name"] for row in scanned)
     for name, count in Counter(row["label_name"] for row in flagged).items():
         if sizes[name] < LEAST_CLASS:
@@ -115,6 +118,12 @@ def _but(differences: Differences, gone: Collection[str]) -> Differences:
         changed=tuple(name for name in differences.changed if name not in gone),
         removed=tuple(name for name in differences.removed if name not in gone),
     )
+
+
+def _is_compared(verdict: Verdict) -> bool:
+    """Whether the scan compared with trusted samples, which are no part of its table."""
+    calibration = verdict.summary.get("calibration")
+    return isinstance(calibration, Mapping) and calibration.get("kind") == "trusted"
 
 
 def _max_drop(verdict: Verdict) -> float:

@@ -21,6 +21,9 @@ MAX_FINDINGS, MAX_FINDINGS_BYTES = 5_000, 7_000_000
 MAX_CLASSES, MAX_CLASSES_BYTES = 2_000, 2_000_000
 MAX_URI, MAX_NAME, MAX_REASON = 400, 80, 200  # bytes of an address, characters of a name and of a reason
 
+#: An image has no lines, and the standard asks for none; code scanning and DefectDojo refuse a place without.
+WHOLE_FILE = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+
 CLASS_SUMMARY, GATE = "class-summary", "gate"
 #: Rule -> level, and what it is about.
 RULES = {
@@ -124,7 +127,7 @@ def _rule(name: str) -> dict[str, Any]:
 
 
 def _result(rule: str, text: str, uri: str, fingerprint: str, properties: dict[str, Any]) -> Result:
-    place = {"physicalLocation": {"artifactLocation": {"uri": uri}}}
+    place = {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": WHOLE_FILE}}
     return {
         "ruleId": rule,
         "ruleIndex": list(RULES).index(rule),

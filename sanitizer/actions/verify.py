@@ -61,7 +61,7 @@ class _Item(NamedTuple):
 def verify(folder: Path, source: Source) -> Differences:
     """Compare ``source`` with the manifest in ``folder``, and that folder with itself.
 
-    The manifest is not signed: who can rewrite the whole verdict folder can make it agree with any data.
+    This asks for no signature: who can rewrite the whole verdict folder can make it agree with any data.
     """
     statement = read_manifest(folder)
     unread = frozenset(entry["name"] for entry in statement["predicate"]["unhashed"])

@@ -1,31 +1,36 @@
-"""The gate: whether training may start."""
+"""The gate: whether training may start; and the signature that it can ask a verdict for."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sanitizer.bars import bars
 from sanitizer.errors import UsageError
 from sanitizer.options import (
     Budget,
     Detectors,
+    Device,
     Fdr,
+    Folder,
     ImageColumn,
     Kept,
     LabelColumn,
     MaxDrop,
     Model,
     Reference,
+    Seed,
     Source,
     Trusted,
     names_of,
 )
-from sanitizer.terminal import bars, say
+from sanitizer.terminal import say
 
 if TYPE_CHECKING:
     from sanitizer.outcome import Outcome
@@ -40,7 +45,8 @@ _OF_A_SCAN = (
 
 def add_to(app: typer.Typer) -> None:
     """Make these commands part of the command line."""
-    app.command()(gate)
+    for command in (gate, sign):
+        app.command()(command)
 
 
 def gate(
@@ -49,6 +55,10 @@ def gate(
     policy: Annotated[Path, typer.Option(metavar="FILE.toml", help="What is let through: a table [gate].")],
     verdict: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A verdict of an earlier scan: check that it still holds.")
+    ] = None,
+    signed_by: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC.pem", help="With --verdict: whose signature it needs; in place of the policy's."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the verdict of this scan goes.")] = None,
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write findings for code scanning.")] = None,
@@ -63,8 +73,8 @@ def gate(
     max_drop: MaxDrop = 0.2,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Same data and same seed, same verdict.")] = 0,
+    device: Device = "auto",
+    seed: Seed = 0,
     budget: Budget = "standard",
     store: Kept = None,
 ) -> None:
@@ -78,6 +88,8 @@ def gate(
     settings = None
     if verdict is not None:
         _expect_no_scan(context)
+    elif signed_by is not None:
+        raise UsageError("--signed-by: expected a verdict that somebody signed, got none: name it with --verdict")
     else:
         from sanitizer.pipeline import ScanSettings
 
@@ -89,8 +101,10 @@ def gate(
     asked = {"sarif": sarif, "junit": junit, "summary": summary, "json": to_json}
     outputs = {name: path for name, path in asked.items() if path is not None}
     for name, path in outputs.items():
-        _expect_place(name, path, outputs, source=Path(source), policy=policy, verdicts=(verdict, out))
+        _expect_place(name, path, outputs, source=Path(source), files=(policy, signed_by), verdicts=(verdict, out))
     held = Policy.read(policy)
+    if signed_by is not None:
+        held = replace(held, signed_by=signed_by)
     try:
         with bars() as progress:
             outcome = run(source, held, verdict=verdict, settings=settings, out=out, progress=progress)
@@ -100,6 +114,19 @@ def gate(
     _write(outcome, outputs, source)
     _show(outcome, outputs | ({"verdict": out} if out else {}))
     raise typer.Exit(outcome.code)
+
+
+def sign(
+    folder: Folder,
+    private_key: Annotated[
+        Path, typer.Option(metavar="KEY.pem", help="An elliptic-curve key (P-256, P-384, P-521), without a password.")
+    ],
+) -> None:
+    """Sign the manifest of a verdict, so that a gate can tell whose it is: writes manifest.sig into the folder."""
+    from sanitizer.actions.signing import sign as run
+
+    say(f"Signed: {run(folder, private_key)}")
+    say("Checked by: sanitizer gate SOURCE --policy FILE.toml --verdict DIR --signed-by PUBLIC.pem")
 
 
 def _expect_no_scan(context: typer.Context) -> None:
@@ -116,7 +143,7 @@ def _expect_place(
     outputs: Mapping[str, Path],
     *,
     source: Path,
-    policy: Path,
+    files: tuple[Path | None, ...],
     verdicts: tuple[Path | None, ...],
 ) -> None:
     """Said before the scan, not after it: a file that can be written and destroys nothing."""
@@ -124,7 +151,7 @@ def _expect_place(
 
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"--{name}: expected a file in a folder that exists, got {str(path)!r}: choose another path")
-    others = [source, policy, *(place for other, place in outputs.items() if other != name)]
+    others = [source, *filter(None, files), *(place for other, place in outputs.items() if other != name)]
     if path.resolve() in [other.resolve() for other in others]:
         raise UsageError(f"--{name}: expected a file of its own, {str(path)!r} is taken: choose another path")
     for folder in verdicts:

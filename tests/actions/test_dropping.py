@@ -114,6 +114,22 @@ def test_each_cap_says_what_broke_it(rows: list[dict[str, Any]], said: str) -> N
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "rows", [of_class("cat", 20, planted=11), of_class("cat", 9, planted=1)], ids=["most", "small"]
+)
+def test_beside_trusted_samples_only_the_set_has_a_cap(rows: list[dict[str, Any]]) -> None:
+    """What stands out from them was told apart one by one; without them a class is judged by itself."""
+    rows = [*rows, *of_class("dog", 100)]
+    count = sum(one["suspicious"] for one in rows)
+    for kind in ("self", "Trusted", None, ["trusted"]):
+        for calibration in ({"kind": kind}, kind):
+            with pytest.raises(VerdictError, match="caps"):
+                flagged_ids(make_verdict(rows, calibration=calibration))
+    assert len(flagged_ids(make_verdict(rows, calibration={"kind": "trusted"}))) == count
+    with pytest.raises(VerdictError, match="max_drop"):
+        flagged_ids(make_verdict(rows, calibration={"kind": "trusted"}, parameters={"max_drop": 0.001}))
+
+
 @pytest.mark.parametrize("share", [None, "0.2", float("nan"), 0, -1, 2, float("inf"), [0.2]])
 def test_a_cap_that_is_none_is_refused(share: Any) -> None:
     """Without a limit nothing may be dropped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import signal
@@ -14,38 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from quarantine_toys import DEEP, ODD, ODD_ID, Scene, Tree, Write, make_scene, tree
 from test_apply import _npz, _parquet, _tar, _with_metadata, opened
 from test_dropping import judged, png, write_pictures
 
-from sanitizer.actions.quarantine import ITEMS, JOURNAL, quarantine, restore
+from sanitizer.actions.journal import ITEMS, JOURNAL
+from sanitizer.actions.quarantine import quarantine, restore
 from sanitizer.errors import UsageError, VerdictError
 from sanitizer.record import Verdict
 from sanitizer.sources.base import open_source
-
-Write = Callable[..., Path]
-Tree = dict[str, tuple[int, int, bytes | str]]
-
-DEEP, ODD = "cat/deep/er/20.png", "cat/caf\udce9 \n'21'.png"  # a name that is no UTF-8, and breaks lines
-ODD_ID = "cat/caf\\udce9 \n'21'.png"
-
-
-class Scene(NamedTuple):
-    """A source on disk, the verdict on it, and where its quarantine goes."""
-
-    root: Path
-    folder: Path
-    to: Path
-    flags: tuple[str, ...]  # ids
-    paths: tuple[str, ...]  # of the same
-
-    def move(self) -> Any:
-        """Quarantine what was flagged."""
-        return quarantine(self.folder, open_source(self.root), self.to)
 
 
 @pytest.fixture(autouse=True)
@@ -56,28 +37,8 @@ def unhurried_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def scene(tmp_path: Path, write_folder: Write) -> Scene:
-    """Two flagged files in awkward places, with modes and times of their own."""
-    root = write_pictures(tmp_path / "data", dogs=1)
-    (root / DEEP).parent.mkdir(parents=True)
-    for number, (path, mode) in enumerate(((DEEP, 0o440), (ODD, 0o651))):
-        (root / path).write_bytes(png(20 + number))
-        (root / path).chmod(mode)
-        os.utime(root / path, ns=(1, 1_234_567_890_123_456_789 + number))
-    flags = (ODD_ID, DEEP)
-    return Scene(root, write_folder(judged(open_source(root), set(flags))), tmp_path / "Q", flags, (ODD, DEEP))
-
-
-def tree(root: Path) -> Tree:
-    """Every file and folder below a folder: mode, time of change (of files), and content or target."""
-    found: Tree = {}
-    for path in sorted(root.rglob("*")):
-        about = path.lstat()
-        content: bytes | str = (
-            str(path.readlink()) if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
-        )
-        moment = 0 if path.is_dir() else about.st_mtime_ns
-        found[str(path.relative_to(root))] = (stat.S_IMODE(about.st_mode), moment, content)
-    return found
+    """Two flagged files in awkward places."""
+    return make_scene(tmp_path, write_folder)
 
 
 def test_there_and_back(scene: Scene) -> None:
@@ -96,19 +57,6 @@ def test_there_and_back(scene: Scene) -> None:
     assert (set(back.back), back.left, back.removed) == (set(scene.flags), (), True)
     assert tree(scene.root) == before
     assert not scene.to.exists()
-
-
-def test_the_journal_says_what_belongs_where(scene: Scene) -> None:
-    """One JSON object a line: the source and the verdict, then every file; no time of day."""
-    before = tree(scene.root)
-    scene.move()
-    header, *entries = map(json.loads, (scene.to / JOURNAL).read_text("ascii").splitlines())
-    assert header == {"quarantine": 1, "root": str(scene.root), "verdict": header["verdict"]}
-    for entry in entries:
-        assert set(entry) == {"id", "path", "sha256", "size", "mode", "mtime_ns"}
-        mode, moment, content = before[entry["path"]]
-        assert (entry["mode"], entry["mtime_ns"], entry["size"]) == (mode, moment, len(content))
-    assert {entry["path"] for entry in entries} == set(scene.paths)
 
 
 def test_nobody_else_may_look_into_it(scene: Scene) -> None:
@@ -297,24 +245,6 @@ def test_a_real_kill(scene: Scene, run: str, step: str, place: int) -> None:
     assert tree(scene.root) == before
 
 
-def test_a_journal_that_was_cut_anywhere_still_brings_everything_back(scene: Scene) -> None:
-    """An entry without its end was never acted upon, and is written again."""
-    before = tree(scene.root)
-    scene.move()
-    whole = (scene.to / JOURNAL).read_bytes()
-    restore(scene.to)
-    start = whole.index(b"\n") + 1
-    cuts = [whole[:end] for end in range(start, len(whole), 23)]
-    for number, cut in enumerate([*cuts, whole[:start] + b"{" * 5000]):
-        (scene.to / ITEMS).mkdir(parents=True)
-        (scene.to / JOURNAL).write_bytes(cut)
-        if number % 2 or cut not in cuts:
-            assert set(scene.move().moved) == set(scene.flags)
-            assert len([json.loads(line) for line in (scene.to / JOURNAL).read_text().splitlines()]) >= 3
-        assert restore(scene.to).removed
-        assert tree(scene.root) == before
-
-
 def test_what_lies_in_quarantine_is_not_overwritten_either(scene: Scene, file_system: str) -> None:
     """A file that came back by other means, while something else lies in its place in quarantine."""
     scene.move()
@@ -491,42 +421,6 @@ def test_the_caps_apply(tmp_path: Path, write_folder: Write) -> None:
     with pytest.raises(VerdictError, match="at most 4"):
         quarantine(folder, open_source(root), tmp_path / "Q")
     assert not (tmp_path / "Q").exists()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"", b"{", b"{}\n", b"[]\n", b"7\n", b"not JSON\n", b'{"quarantine": 2, "root": "/", "verdict": ""}\n',
-        b'{"quarantine": 1, "root": "data", "verdict": ""}\n', b"[" * 100_000 + b"\n",
-    ],
-    ids=range(9),
-)  # fmt: skip
-def test_a_foreign_journal_is_refused(tmp_path: Path, content: bytes) -> None:
-    """In one line, and nothing is removed."""
-    (tmp_path / JOURNAL).write_bytes(content)
-    with pytest.raises(UsageError, match="expected a quarantine") as error:
-        restore(tmp_path)
-    assert "\n" not in str(error.value)
-    assert (tmp_path / JOURNAL).read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        *({"path": path} for path in ("../x", "/etc/x", "a/../../x", "", ".", "a//b", "a\0b", "\ud800", 7)),
-        {"mode": -1}, {"mode": 2**40}, {"mtime_ns": 2**70}, {"mtime_ns": 1.5}, {"sha256": None}, {"id": 3}, {"more": 1},
-    ],
-    ids=ascii,
-)  # fmt: skip
-def test_a_journal_cannot_lead_out_of_the_source(scene: Scene, said: dict[str, Any]) -> None:
-    """A path is relative and stays inside; what no file has is not in it."""
-    scene.move()
-    lines = (scene.to / JOURNAL).read_text().splitlines()
-    lines[1] = json.dumps(json.loads(lines[1]) | said)
-    (scene.to / JOURNAL).write_text("\n".join([*lines, ""]))
-    with pytest.raises(UsageError, match="expected a quarantine"):
-        restore(scene.to)
-    assert (scene.to / ITEMS / DEEP).exists()
 
 
 def test_a_source_that_is_gone_is_said(scene: Scene) -> None:

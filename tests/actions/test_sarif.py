@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from made_up import flagged, make_verdict, row, unread
+from sarif_rules import RELATIVE, problems
 
 from sanitizer.actions.sarif import MAX_CLASSES, MAX_FINDINGS, MAX_URI, RULES, address_of, build_sarif
 from sanitizer.outcome import ABOVE, Check, ClassCount, Outcome
@@ -41,6 +44,48 @@ def run_of(made: Outcome) -> dict[str, Any]:
     assert log["$schema"].endswith("sarif-2.1.0.json")
     (run,) = log["runs"]
     return dict(run)
+
+
+NOTHING = Outcome(Policy(), (Check("verdict", False, "There is none."),))
+
+
+@pytest.mark.parametrize("made", [outcome(ROWS), outcome(ROWS, ABOVE_IT), outcome([]), NOTHING], ids=range(4))
+@pytest.mark.parametrize("base", ["", "data/my train", "../elsewhere"])
+def test_the_log_keeps_to_the_standard(made: Outcome, base: str) -> None:
+    """With findings, without, and where nothing can vouch; wherever the source lies."""
+    assert list(problems(json.loads(build_sarif(made, base)))) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda run: run.pop("tool"), "lacks tool"),
+        (lambda run: run["tool"]["driver"].pop("name"), "lacks name"),
+        (lambda run: run.update(extra=1), "may have no extra"),
+        (lambda run: run.update(results={}), "no list"),
+        (lambda run: run["results"][0].pop("message"), "lacks message"),
+        (lambda run: run["results"][0].update(level="fatal"), "no level"),
+        (lambda run: run["results"][0].update(ruleId="odd"), "no rule"),
+        (lambda run: run["results"][0].update(ruleIndex=3), "no rule"),
+        (lambda run: run["results"][0]["message"].update(text=None), "no text"),
+        (lambda run: run["invocations"][0].update(exitCode=True), "no number"),
+        *(
+            (lambda run, uri=uri: _place(run)["artifactLocation"].update(uri=uri), "no relative")
+            for uri in ("", "//host/x", "http://x", "a b", "a#1", "100%", "a:b", "ü", "a\\b")
+        ),
+        (lambda run: _place(run)["region"].update(startLine=0), "no from one"),
+    ],
+)
+def test_the_rules_notice(spoil: Callable[[dict[str, Any]], object], said: str) -> None:
+    """Each of these is no SARIF."""
+    log = json.loads(build_sarif(outcome(ROWS, ABOVE_IT)))
+    spoil(log["runs"][0])
+    assert any(said in line for line in problems(log))
+
+
+def _place(run: dict[str, Any]) -> dict[str, Any]:
+    place: dict[str, Any] = run["results"][0]["locations"][0]["physicalLocation"]
+    return place
 
 
 def test_every_finding_has_its_rule_and_level() -> None:
@@ -112,6 +157,7 @@ def test_every_address_is_relative_and_stays_in_the_source(name: str) -> None:
     assert uri.isascii()
     assert uri.isprintable()
     assert not uri.startswith("/")
+    assert RELATIVE.fullmatch(uri)
     assert ".." not in unquote(uri).split("/")
     assert len(uri) <= MAX_URI
 
@@ -156,7 +202,10 @@ def test_the_log_stays_below_the_limits_of_code_scanning() -> None:
     classes = tuple(ClassCount(f"{n}" + "\U0001f600" * 500, 9, 9, True, "\\[" * 5000) for n in range(2_100))
     content = build_sarif(outcome(rows, ABOVE_IT, classes=classes))
     assert len(content) < 10 * 10**6
+    assert len(gzip.compress(content, 1)) < 10 * 10**6
+    assert list(problems(json.loads(content))) == []
     results = json.loads(content)["runs"][0]["results"]
+    assert len(results) <= 25_000
     assert 1_000 < sum(one["ruleId"] == "planted" for one in results) < MAX_FINDINGS
     assert 500 < sum(one["ruleId"] == "class-summary" for one in results) <= MAX_CLASSES
 
