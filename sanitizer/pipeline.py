@@ -19,7 +19,7 @@ from sanitizer import registry
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
 from sanitizer.recall import Recall
-from sanitizer.record import GALLERY, MANIFEST, REPORT, SUMMARY, TABLE, Verdict
+from sanitizer.record import GALLERY, MANIFEST, REPORT, SIGNATURE, SUMMARY, TABLE, Verdict
 from sanitizer.sources.base import Source, open_source
 from sanitizer.sources.census import Census, take_census
 from sanitizer.sources.decode import VIEW
@@ -28,11 +28,12 @@ from sanitizer.store import Store
 from sanitizer.writing import refuse_inside, whole_folder, write_whole
 
 if TYPE_CHECKING:
+    from sanitizer.actions.chosen import Positions
     from sanitizer.extraction import Extracted, Extraction
     from sanitizer.second_look import SecondLook
     from sanitizer.verdict import Calibration, Judgement, Opinion
 
-#: Files of a verdict folder: a new scan may replace a folder that holds nothing else.
+#: Files of a verdict folder: a new scan may replace a folder that holds nothing else, but for a signature of them.
 OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
 #: Fewer samples than this cannot train a probe that means anything.
 LEAST_SAMPLES = 20
@@ -94,7 +95,7 @@ def scan(
     chosen, store, pool = prepared(source, out, settings)
     if out is None:
         return _Scan(pool, chosen, settings, store, progress).verdict()
-    with whole_folder(Path(out), replacing=OWN_FILES) as folder:
+    with whole_folder(Path(out), replacing=OWN_FILES | {SIGNATURE}) as folder:
         scanning = _Scan(pool, chosen, settings, store, progress)
         recall = Recall.of(store, scanning.census, decisive(settings, chosen, pool.uri) if store else None)
         verdict = recall.into(folder)
@@ -222,7 +223,8 @@ class _Scan:
         with self.progress.stage("writing", None):
             verdict.write(folder)
             sink = pa.BufferOutputStream()
-            pq.write_table(build_gallery(verdict=verdict, census=self.census, losses=self.losses), sink)
+            maps = self._maps(verdict)
+            pq.write_table(build_gallery(verdict=verdict, census=self.census, losses=self.losses, positions=maps), sink)
             write_whole(folder / GALLERY, sink.getvalue().to_pybytes())
             write_manifest(verdict, folder)
             write_report(folder)
@@ -240,6 +242,13 @@ class _Scan:
             "budget": self.settings.budget, "seed": self.settings.seed,
         }  # fmt: skip
         remember(self.store, verdict, extracted, probe if self.settings.model == "probe" else frozen)
+
+    def _maps(self, verdict: Verdict) -> Positions:
+        """Where the samples of the classes of interest lie, by what the first look saw."""
+        from sanitizer.maps import class_maps
+
+        census, spaces = self.census, self.extracted.spaces if self.extracted else {}
+        return class_maps(spaces, [sample.id for sample in census.samples], census.keys(), verdict)
 
     def _reference_set(self, census: Census, trusted: np.ndarray | None) -> dict[str, str]:
         """The identity of the trusted set: its contents and labels, wherever it lies."""

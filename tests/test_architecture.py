@@ -58,6 +58,7 @@ EVERYTHING_OF_OURS = (
     "sanitizer.demo",
     "sanitizer.devices",
     "sanitizer.doctor",
+    "sanitizer.ending",
     "sanitizer.engines",
     "sanitizer.evaluation",
     "sanitizer.gate",
@@ -157,12 +158,17 @@ ROOMS = {
             *COMMON, "sanitizer.verdict", "sanitizer.record", "sanitizer.outcome", "sanitizer.sources",
             "pyarrow", "jinja2", "markupsafe",
         ),
+        lazily=("model_signing",),
         never=("sanitizer.embed", "detectors", "torch"),
     ),
     "sanitizer.extraction": Room(
         may=(*COMMON, "sanitizer.record", "sanitizer.sources.census"),
         lazily=("sanitizer.embed", "sanitizer.nets", "torch"),
         never=("sanitizer.index", "sanitizer.verdict", "sanitizer.attacks", "detectors"),
+    ),
+    "sanitizer.maps": Room(
+        may=("sanitizer.actions.chosen", "sanitizer.record", "detectors", "pyarrow"),
+        never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "torch"),
     ),
     "sanitizer.recall": Room(
         may=(*COMMON, "sanitizer.record", "sanitizer.sources.census", "pyarrow"),
@@ -171,7 +177,8 @@ ROOMS = {
     "sanitizer.pipeline": Room(
         may=(
             *FLOW, "sanitizer.conclusion", "sanitizer.extraction", "sanitizer.recall", "sanitizer.engines",
-            "sanitizer.additions", "sanitizer.registry", "sanitizer.second_look", "detectors.base", "pyarrow",
+            "sanitizer.additions", "sanitizer.maps", "sanitizer.registry", "sanitizer.second_look", "detectors.base",
+            "pyarrow",
         ),
         lazily=("sanitizer.devices",),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
@@ -229,13 +236,14 @@ ROOMS = {
     "sanitizer": Room(may=("sanitizer.registry",), lazily=EVERYTHING_OF_OURS),
     "sanitizer.cli": Room(
         may=(
-            "sanitizer", "sanitizer.commands", "sanitizer.errors", "sanitizer.options", "sanitizer.registry",
-            "sanitizer.terminal", "typer",
+            "sanitizer", "sanitizer.bars", "sanitizer.commands", "sanitizer.errors", "sanitizer.options",
+            "sanitizer.registry", "sanitizer.terminal", "typer",
         ),
         lazily=EVERYTHING_OF_OURS,
     ),
     "sanitizer.commands": Room(
-        may=("sanitizer.errors", "sanitizer.options", "sanitizer.terminal", "typer"), lazily=EVERYTHING_OF_OURS
+        may=("sanitizer.bars", "sanitizer.errors", "sanitizer.options", "sanitizer.terminal", "typer"),
+        lazily=EVERYTHING_OF_OURS,
     ),
     "sanitizer.integrations": Room(
         may=(
@@ -264,7 +272,10 @@ ROOMS = {
     "sanitizer.conclusion": Room(
         may=("detectors.base", "sanitizer.record", "sanitizer.sources", "sanitizer.verdict", "pyarrow"),
     ),
-    "sanitizer.terminal": Room(may=("sanitizer.progress", "rich")),
+    "sanitizer.terminal": Room(may=("rich",)),
+    "sanitizer.bars": Room(may=("sanitizer.progress", "sanitizer.terminal", "rich")),
+    # What a scan says at its end; how it gets onto a screen is not known here.
+    "sanitizer.ending": Room(may=("sanitizer.record", "pyarrow"), lazily=("sanitizer.baseline",), never=("rich",)),
     # A user like any other, except that it lives here: attacks come by name, out of the registry.
     "sanitizer.demo": Room(
         may=(*COMMON, "sanitizer.pipeline", "sanitizer.record", "sanitizer.registry", "sanitizer.sources"),

@@ -21,7 +21,7 @@ from detectors.base import Detector, Evidence, Floats
 from sanitizer import pipeline, registry
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.pipeline import OWN_FILES, ScanSettings, choose_detectors, scan
-from sanitizer.record import Verdict
+from sanitizer.record import SIGNATURE, Verdict
 from sanitizer.sources.encode import encode
 
 
@@ -174,12 +174,13 @@ def test_the_source_is_not_touched(toys: tuple[Path, set[str]], tmp_path: Path) 
 def test_a_verdict_folder_holds_its_parts_and_gives_way_to_the_next(
     toys: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
-    """A second scan replaces the first; nothing else appears beside it."""
+    """A second scan replaces the first, and a signature of it; nothing else appears beside it."""
     out = tmp_path / "deep" / "verdict"
     for seed in (0, 1):
         written = scan(toys[0], out, ScanSettings(budget="fast", device="cpu", seed=seed))
         assert {path.name for path in out.iterdir()} == OWN_FILES
         assert Verdict.read(out).digest == written.digest
+        (out / SIGNATURE).touch()
     assert [path.name for path in out.parent.iterdir()] == ["verdict"]
 
 
