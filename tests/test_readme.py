@@ -12,13 +12,14 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.attacks import table as attacks
-from benchmarks.detection import matrix, matrix_table, peers_table
+from benchmarks.detection import matrix, matrix_table, overview_table, peers_table
 from benchmarks.detection import table as detection
 from benchmarks.trusted import table as trusted
 from sanitizer.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^\$ sanitizer (\w+)", README, re.MULTILINE))))
@@ -61,13 +62,26 @@ def test_the_tree_is_the_tree() -> None:
 )
 def test_a_table_is_what_was_measured(name: str, render: Callable[[Any], str]) -> None:
     """No figure in it was typed by hand."""
-    shown = README.split(f"<!-- {name}: made by benchmarks/{name} -->")[1].split("<!-- end -->")[0].strip()
     results = ROOT / "benchmarks" / "results" / f"{name}.json"
-    assert shown == render(json.loads(results.read_text(encoding="utf-8"))["cells"]).strip()
+    measured = json.loads(results.read_text(encoding="utf-8"))["cells"]
+    assert between_marks(RESULTS, name, f"benchmarks/{name}") == render(measured).strip()
 
 
-@pytest.mark.parametrize(("name", "render"), [("matrix", matrix_table.render), ("peers", peers_table.render)])
-def test_a_table_of_the_matrix_is_what_was_measured(name: str, render: Callable[[Any], str]) -> None:
-    """Both come from the same file; without one they say so."""
-    shown = README.split(f"<!-- {name}: made by benchmarks/detection -->")[1].split("<!-- end -->")[0].strip()
-    assert shown == render(matrix.read(ROOT / "benchmarks" / "results" / "matrix.json")).strip()
+@pytest.mark.parametrize(
+    ("page", "name", "render"),
+    [
+        (README, "overview", overview_table.render),
+        (RESULTS, "matrix", matrix_table.render),
+        (RESULTS, "peers", peers_table.render),
+    ],
+    ids=["overview", "matrix", "peers"],
+)
+def test_a_table_of_the_matrix_is_what_was_measured(page: str, name: str, render: Callable[[Any], str]) -> None:
+    """All come from the same file; without one they say so."""
+    measured = matrix.read(ROOT / "benchmarks" / "results" / "matrix.json")
+    assert between_marks(page, name, "benchmarks/detection") == render(measured).strip()
+
+
+def between_marks(page: str, name: str, benchmark: str) -> str:
+    """What stands where a benchmark puts a table."""
+    return page.split(f"<!-- {name}: made by {benchmark} -->")[1].split("<!-- end -->")[0].strip()

@@ -108,7 +108,7 @@ def main() -> None:
         json.dump(measure(trial, seed, args.data, args.weights, args.device, args.cache), sys.stdout)
         return
     if args.readme:
-        put_into(args.readme, render(json.loads(args.out.read_text())["cells"]), "attacks")
+        put_into(args.readme, {"attacks": render(json.loads(args.out.read_text())["cells"])}, "attacks")
         return
     if args.cache:
         args.cache.mkdir(parents=True, exist_ok=True)

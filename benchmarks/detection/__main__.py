@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.detection import grid, matrix_table, peers_table
+from benchmarks.detection import grid, matrix_table, overview_table, peers_table
 from benchmarks.detection.table import put_into, render
 
 GIVEN = "images and labels only: no clean set, no rate, no truth"
@@ -201,7 +201,7 @@ def main() -> None:
         json.dump(measure(Cell(**json.loads(args.cell)), args.data, args.weights, args.store), sys.stdout)
         return
     if args.readme:
-        put_into(args.readme, render(json.loads(args.out.read_text())["cells"]))
+        put_into(args.readme, {"detection": render(json.loads(args.out.read_text())["cells"])})
         return
     results = json.loads(args.out.read_text()) if args.out.exists() else {"cells": {}}
     results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, no GPU"
@@ -247,8 +247,8 @@ def _matrix(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.readme or args.page:
         found = matrix.read(args.out)
         if args.readme:
-            put_into(args.readme, matrix_table.render(found), name="matrix")
-            put_into(args.readme, peers_table.render(found), name="peers")
+            made = {"overview": overview_table, "matrix": matrix_table, "peers": peers_table}
+            put_into(args.readme, {name: table.render(found) for name, table in made.items()})
         if args.page:
             from benchmarks.detection.page import page_of
 

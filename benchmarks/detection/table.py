@@ -55,11 +55,16 @@ def spread(shares: list[float], *, worst: Any, digits: int) -> str:
     return f"{mean * 100:.{digits}f} % (worst {worst(shares) * 100:.{digits}f} %)"
 
 
-def put_into(readme: Path, table: str, benchmark: str = "detection", name: str | None = None) -> None:
-    """Replace the table between the marks of a benchmark; one that makes several tables names them."""
-    start = f"<!-- {name or benchmark}: made by benchmarks/{benchmark} -->"
-    before, found, rest = readme.read_text(encoding="utf-8").partition(start)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise SystemExit(f"expected {start!r} and then {END!r} in {readme}, found none: put them where the table goes")
-    readme.write_text(f"{before}{start}\n\n{table}\n{END}{after}", encoding="utf-8")
+def put_into(page: Path, tables: Mapping[str, str], benchmark: str = "detection") -> None:
+    """Replace the tables of a benchmark between their marks; a page may have some of them."""
+    text = page.read_text(encoding="utf-8")
+    starts = {name: f"<!-- {name}: made by benchmarks/{benchmark} -->" for name in tables}
+    if not any(start in text for start in starts.values()):
+        wanted = " or ".join(map(repr, starts.values()))
+        raise SystemExit(f"expected {wanted} and then {END!r} in {page}, found none: put them where the table goes")
+    for name, start in starts.items():
+        before, found, rest = text.partition(start)
+        _, ended, after = rest.partition(END)
+        if found and ended:
+            text = f"{before}{start}\n\n{tables[name]}\n{END}{after}"
+    page.write_text(text, encoding="utf-8")

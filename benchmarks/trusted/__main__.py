@@ -188,7 +188,7 @@ def main() -> None:
         json.dump(measure(Cell(**json.loads(args.cell)), args.data), sys.stdout)
         return
     if args.readme:
-        put_into(args.readme, render(json.loads(args.out.read_text())["cells"]), "trusted")
+        put_into(args.readme, {"trusted": render(json.loads(args.out.read_text())["cells"])}, "trusted")
         return
     results = json.loads(args.out.read_text()) if args.out.exists() else {"cells": {}}
     results["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, no GPU"
