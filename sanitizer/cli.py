@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sanitizer import __version__, registry
+from sanitizer.bars import bars, silence
 from sanitizer.commands import gating, handling
 from sanitizer.errors import SanitizerError, UsageError
 from sanitizer.options import (
     Budget,
     Detectors,
+    Device,
     Fdr,
     Folder,
     ImageColumn,
@@ -25,15 +27,17 @@ from sanitizer.options import (
     MaxDrop,
     Model,
     Reference,
+    Seed,
     Source,
     Trusted,
     names_of,
 )
-from sanitizer.terminal import bars, err, say, show_table
+from sanitizer.terminal import err, say, shortened, show_table, tell
 
 if TYPE_CHECKING:
     from sanitizer.baseline import Baseline
     from sanitizer.pipeline import ScanSettings
+    from sanitizer.record import Verdict
 
 app = typer.Typer(
     help="Find the training samples that were planted to make a model misbehave, before you train on them.",
@@ -45,6 +49,8 @@ app = typer.Typer(
 handling.add_to(app)
 gating.add_to(app)
 
+#: Letters of a class's name in a table of few lines.
+LONGEST_NAME = 60
 VICTIM = "convnet[:WIDTH]|resnet18|frozen:NETWORK|tuned:NETWORK"
 
 
@@ -62,8 +68,8 @@ def scan(
     max_drop: MaxDrop = 0.2,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Same data and same seed, same verdict.")] = 0,
+    device: Device = "auto",
+    seed: Seed = 0,
     budget: Budget = "standard",
     store: Kept = None,
     baseline: Annotated[
@@ -72,6 +78,10 @@ def scan(
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what the scan will need (time, memory, disk) and do not start it.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing but errors, and what --json asks for; the exit code tells.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")] = False,
 ) -> None:
     """Scan a set for planted samples. Exit code 0: none found, 1: found, 2: error or incomplete."""
     from sanitizer.baseline import Baseline
@@ -80,6 +90,8 @@ def scan(
 
     if to is None and not plan:
         raise UsageError("--out: expected a folder for the verdict, got none: name one, or ask with --plan")
+    if plan and (quiet or as_json):
+        raise UsageError("--plan: expected neither --quiet nor --json beside it, it is for people: leave out one")
     settings = ScanSettings(
         model=model, reference=reference, detectors=names_of(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
         image_column=image_column, label_column=label_column, device=device, seed=seed,
@@ -90,9 +102,12 @@ def scan(
         return
     assert to is not None
     earlier = Baseline.read(baseline) if baseline else None  # before the scan: it may take the same folder
-    with bars() as progress:
+    with silence() if quiet else bars() as progress:
         verdict = run(source, to, settings, progress)
-    _show(verdict, to, earlier)
+    if as_json:
+        _print_json(verdict, to, earlier)
+    elif not quiet:
+        _show(verdict, to, _again(source, image_column, label_column), earlier)
     raise typer.Exit(earlier.exit_code(verdict) if earlier else verdict.exit_code)
 
 
@@ -221,7 +236,7 @@ def evaluate(
     max_drop: MaxDrop = 0.2,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
+    device: Device = "auto",
     budget: Budget = "standard",
     store: Kept = None,
     retrain: Annotated[
@@ -307,8 +322,8 @@ def demo(
 
     with bars() as progress:
         outcome = run_demo(to, seed=seed, progress=progress)
-    _show(outcome.verdict, outcome.folder)
-    say(
+    _show(outcome.verdict, outcome.folder, _again(str(outcome.data)))
+    tell(
         f"Truth: {outcome.poisoned} of {outcome.samples} samples were poisoned ({outcome.attack}); "
         f"{outcome.found} of them were flagged, and {outcome.false_alarms} clean ones."
     )
@@ -338,9 +353,8 @@ def main() -> None:
         code = _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader left: nothing more can be said
-        code = 2
+    except SystemExit as end:  # typer ends with 1 where the reader of its help leaves: 1 would be a finding
+        code = 2 if end.code == 1 else end.code
     except Exception as error:  # a crash must never look like a finding
         usage = getattr(error, "format_message", None)  # typer's own complaints about arguments have one
         code = _fail(usage() if usage else f"unexpected {type(error).__name__}: {error}; please report this")
@@ -375,33 +389,29 @@ def _show_plan(source: str, settings: ScanSettings, to: Path | None) -> None:
         say(line)
 
 
-def _show(verdict: Any, folder: Path, earlier: Baseline | None = None) -> None:
-    """The answer, the counts, the classes that hide something, the worst samples, where to look next."""
-    from sanitizer.record import REPORT
+def _again(source: str, image_column: str | None = None, label_column: str | None = None) -> list[str]:
+    """The words that name a source to another command."""
+    columns = {"--image-column": image_column, "--label-column": label_column}
+    return [source, *(word for option, name in columns.items() if name for word in (option, name))]
 
-    colour = {0: "green", 1: "red", 2: "yellow"}[verdict.exit_code]
-    say(verdict.summary["answer"]["sentence"], style=f"bold {colour}")
-    say(", ".join(f"{count:,} {status}" for status, count in verdict.counts.items()))
-    if verdict.recalled:
-        say("Nothing has changed since an earlier scan: this is its verdict, from the store.")
-    if verdict.summary["calibration"]["kind"] == "trusted":
-        say(verdict.summary["calibration"]["says"])
-    for entry in verdict.summary["classes"]:
-        if entry["reason"]:
-            say(f"  class {entry['name']}: {entry['reason']}")
-    for line in (*verdict.incomplete, *verdict.summary["notes"]):
-        say(f"  {line}", style="yellow")
-    left_out = [detector["name"] for detector in verdict.summary["detectors"]["not_run"]]
-    if left_out:
-        say(f"  not run: {', '.join(left_out)}; the report says why")
-    worst = verdict.suspicious()
-    if earlier:
-        say(earlier.says(verdict.table), style="bold")
-        worst = earlier.new(worst)
-    for row in worst.slice(0, 3).to_pylist():
-        doubt = "label in doubt: " if row["kind"] == "label" else ""
-        say(f"  {row['id']}  {doubt}{(row['reasons'] or ['no reason was kept'])[0]}")
-    say(f"Report: {folder / REPORT}")
+
+def _show(verdict: Verdict, folder: Path, source: list[str], earlier: Baseline | None = None) -> None:
+    from sanitizer.ending import COLUMNS, ending
+
+    ended = ending(verdict, folder, source, earlier)
+    for line in ended.before:
+        tell(line.text, style=line.style)
+    if ended.classes:
+        rows = [[shortened(name, LONGEST_NAME), *figures] for name, *figures in ended.classes]
+        show_table("", COLUMNS, rows, figures=True)
+    for line in ended.after:
+        (say if line.copied else tell)(line.text, style=line.style)
+
+
+def _print_json(verdict: Verdict, folder: Path, earlier: Baseline | None) -> None:
+    from sanitizer.ending import as_object
+
+    say(json.dumps(as_object(verdict, folder, earlier)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Outcome:
 
     verdict: Verdict
     folder: Path
+    data: Path  # what was scanned
     attack: str
     samples: int
     poisoned: int
@@ -44,8 +45,9 @@ def run_demo(to: Path, *, seed: int = 0, progress: Progress = SILENT) -> Outcome
     truth = {row["id"]: row["is_poison"] for row in made.truth().to_pylist()}
     flagged = [truth[name] for name in verdict.suspicious()["id"].to_pylist()]
     return Outcome(
-        verdict, to / "verdict", ATTACK, len(truth), sum(truth.values()), sum(flagged), len(flagged) - sum(flagged)
-    )
+        verdict, to / "verdict", made.data, ATTACK, len(truth),
+        sum(truth.values()), sum(flagged), len(flagged) - sum(flagged),
+    )  # fmt: skip
 
 
 def write_digits(destination: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import bisect
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,52 @@ def explain(folder: Path, id: str) -> list[str]:
         folder: A verdict folder.
         id: The id of the item, an end of it that no other id has, or six or more digits of its sha256.
     """
+    with readable(folder):
+        return list(_lines(*item_of(folder, id)))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a detector's score of an item stands among those of its class."""
+
+    detector: str
+    score: float
+    place: int  # 1: the highest; equal scores share the better place
+    among: int
+    is_reason: bool  # the detector spoke against the item
+
+
+def item_of(folder: Path, id: str) -> tuple[Verdict, Row]:
+    """The verdict, and the item of it that is meant; ``VerdictError`` if there is none."""
     verdict = Verdict.read(folder)
+    return verdict, _row_of(verdict.table, id)
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Turns whatever a foreign verdict leads to into an error of one line."""
     try:
-        row = _row_of(verdict.table, id)
-        return list(_lines(verdict, row))
+        yield
     except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         came = f"{type(error).__name__}: {error}".splitlines()[0]
         raise VerdictError(f"expected a verdict of `sanitizer scan` at {folder}; got {came}; scan again") from None
+
+
+def standings(verdict: Verdict, row: Row) -> list[Standing]:
+    """What every detector says about a scanned item, in the order of the table."""
+    peers = _peers(verdict.table, row)
+    says = {entry["name"]: entry["says"] for entry in verdict.summary["detectors"]["run"]}
+    names = [name for name in verdict.table.column_names if name.startswith("score_") and row[name] is not None]
+    return [
+        Standing(
+            detector=(name := column.removeprefix("score_")),
+            score=row[column] + 0.0,  # -0.0 is 0
+            place=_place(peers, column, row),
+            among=peers.num_rows,
+            is_reason=says.get(name) in (row["reasons"] or ()),
+        )
+        for column in names
+    ]
 
 
 def _row_of(table: pa.Table, id: str) -> Row:
@@ -77,17 +118,15 @@ def _lines(verdict: Verdict, row: Row) -> Iterator[str]:
     if row["status"] != Status.SCANNED:
         yield f"Why: {'; '.join(row['reasons'] or ['no reason was kept'])}."
         return
-    table = verdict.table
-    peers = table.filter(pc.equal(table["status"], str(Status.SCANNED)))
-    if row["label_name"] is not None:
-        peers = peers.filter(pc.equal(peers["label_name"], row["label_name"]))
+    peers = _peers(verdict.table, row)
     yield _KINDS[row["kind"]] if row["suspicious"] else "Not flagged."
-    yield f"p-value {row['p_value']:.3g}, score {row['score']:.4g}: {_rank(peers, 'score', row)}"
+    rank = f"{ordinal(_place(peers, 'score', row))} of {peers.num_rows:,}"
+    yield f"p-value {row['p_value']:.3g}, score {row['score']:.4g}: {rank}"
     for reason in row["reasons"] or ():
         yield f"  {reason}"
     yield from _about_the_class(verdict.summary, row)
     yield "Detectors, with the rank of its score" + (" in its class:" if row["label_name"] is not None else ":")
-    yield from _about_detectors(verdict, peers, row)
+    yield from _about_detectors(standings(verdict, row))
     yield f"Nearest: {', '.join(row['nearest'])}" if row["nearest"] else "Nearest: kept of flagged samples only."
     yield f"Calibration: {verdict.summary['calibration']['says']}"
 
@@ -101,21 +140,24 @@ def _about_the_class(summary: Mapping[str, Any], row: Row) -> Iterator[str]:
             yield f"Class {entry['name']}: evidence {entry['score']:.4g}{least}; {entry['reason'] or 'nothing found'}."
 
 
-def _about_detectors(verdict: Verdict, peers: pa.Table, row: Row) -> Iterator[str]:
+def _about_detectors(standings: Sequence[Standing]) -> Iterator[str]:
     """Each detector's score and rank, and whether it spoke against the sample."""
-    says = {entry["name"]: entry["says"] for entry in verdict.summary["detectors"]["run"]}
-    names = [name for name in verdict.table.column_names if name.startswith("score_") and row[name] is not None]
-    width = max((len(name) for name in names), default=0) - len("score_")
-    for column in names:
-        name = column.removeprefix("score_")
-        reason = "; a reason" if says.get(name) in (row["reasons"] or ()) else ""
-        yield f"  {name:<{width}}  {row[column]:>10.4g}  {_rank(peers, column, row)}{reason}"
+    width = max((len(one.detector) for one in standings), default=0)
+    for one in standings:
+        reason = "; a reason" if one.is_reason else ""
+        yield f"  {one.detector:<{width}}  {one.score:>10.4g}  {ordinal(one.place)} of {one.among:,}{reason}"
 
 
-def _rank(peers: pa.Table, column: str, row: Row) -> str:
-    """Where a score stands among those of the same class; equal scores share the better rank."""
-    higher = pc.sum(pc.greater(peers[column], row[column])).as_py() or 0
-    return f"{ordinal(higher + 1)} of {peers.num_rows:,}"
+def _peers(table: pa.Table, row: Row) -> pa.Table:
+    """What an item is ranked among: the scanned samples of its class, or all of them where there are no classes."""
+    peers = table.filter(pc.equal(table["status"], str(Status.SCANNED)))
+    labelled = row["label_name"] is not None
+    return peers.filter(pc.equal(peers["label_name"], row["label_name"])) if labelled else peers
+
+
+def _place(peers: pa.Table, column: str, row: Row) -> int:
+    """Where a score stands among those of the same class; equal scores share the better place."""
+    return 1 + (pc.sum(pc.greater(peers[column], row[column])).as_py() or 0)
 
 
 def ordinal(place: int) -> str:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from sanitizer.bars import bars
 from sanitizer.options import Folder, ImageColumn, LabelColumn, Source, names_of
-from sanitizer.terminal import bars, say
+from sanitizer.terminal import say
 
 Copy = Annotated[Path, typer.Option("--to", metavar="DEST", help="A new folder for the copy; outside the source.")]
 Kinds = Annotated[str, typer.Option(help="What to drop: planted, label, or both, separated by commas.")]
@@ -103,9 +104,18 @@ def restore(
 def explain(
     folder: Folder,
     id: Annotated[str, typer.Argument(metavar="ID", help="An id, a unique end of one, or 6 digits of its sha256.")],
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Also draw it: the sample, its neighbours, its ranks.")
+    ] = None,
 ) -> None:
     """Say why a sample was flagged, or was not: scores, ranks, reasons, neighbours."""
     from sanitizer.actions.explain import explain as lines_about
 
-    for line in lines_about(folder, id):
+    lines = lines_about(folder, id)
+    if image is not None:
+        from sanitizer.actions.drawing import draw
+
+        draw(folder, id, image)
+        lines.append(f"Picture: {image}")
+    for line in lines:
         say(line)

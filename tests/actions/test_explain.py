@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from made_up import TRUSTED, flagged, make_verdict, row, unread
 
-from sanitizer.actions.explain import explain
+from sanitizer.actions.explain import Standing, explain, item_of, standings
 from sanitizer.errors import VerdictError
 from sanitizer.record import SUMMARY, TABLE
 
@@ -177,3 +177,14 @@ def test_equal_scores_share_the_better_rank(write_folder: Write) -> None:
         "highest",
         "highest",
     ]
+
+
+def test_standings_say_in_numbers_what_the_lines_say_in_words(folder: Path) -> None:
+    """For whoever draws them: place, size of the class, and who spoke against the sample; no zero is below zero."""
+    verdict, item = item_of(folder, "0007.png")
+    assert standings(verdict, item) == [
+        Standing("spectral", 5.5, place=2, among=8, is_reason=True),
+        Standing("density", -1.0, place=8, among=8, is_reason=False),
+    ]
+    zero = dict(item, score_density=-0.0)
+    assert str(standings(verdict, zero)[1].score) == "0.0"
