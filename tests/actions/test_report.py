@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -16,17 +17,37 @@ import pytest
 from made_up import TRUSTED, flagged, make_verdict, row, unread
 
 from sanitizer.actions.gallery import SCHEMA
-from sanitizer.actions.report import MAX_CARDS, render_report, shown, write_report
+from sanitizer.actions.page.cards import MAX_CARDS
+from sanitizer.actions.page.exhibits import COLUMNS
+from sanitizer.actions.page.pictures import MAX_PICTURES
+from sanitizer.actions.report import render_report, shown, write_report
 from sanitizer.errors import VerdictError
 from sanitizer.record import GALLERY, REPORT, SUMMARY
+from sanitizer.sources.encode import encode
 
 Write = Callable[..., Path]
 
-#: What a page without scripts, network and forms is made of.
+#: What a page without network and forms is made of.
 HARMLESS = (
-    {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "article"}
-    | {"h1", "h2", "h3", "h4", "p", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "b", "i", "br", "code"}
-    | {"table", "thead", "tbody", "tr", "th", "td", "img", "svg", "line", "polyline", "details", "summary"}
+    {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "script",
+        "body",
+        "header",
+        "nav",
+        "main",
+        "footer",
+        "section",
+        "article",
+    }
+    | {"h1", "h2", "h3", "h4", "p", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "b", "br", "code", "a"}
+    | {"table", "thead", "tbody", "tr", "th", "td", "img", "figure", "figcaption", "details", "summary"}
+    | {"svg", "g", "line", "polyline", "polygon", "rect", "circle", "text"}
+    | {"label", "input", "select", "option", "output", "button"}
 )
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -51,15 +72,22 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.words: list[str] = []
+        self.unread = False
         self.feed(content.decode())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep each element with its attributes."""
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self.unread = tag in ("style", "script")
 
     def handle_data(self, data: str) -> None:
-        """Keep each piece of text."""
-        self.words.append(data)
+        """Keep each piece of text that a reader sees."""
+        if not self.unread:
+            self.words.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        """What follows a style or a script is text again."""
+        self.unread = False
 
     @property
     def text(self) -> str:
@@ -76,8 +104,12 @@ def assert_harmless(content: bytes) -> Page:
     page = Page(content)
     assert {tag for tag, _ in page.tags} <= HARMLESS
     names = {name for _, attributes in page.tags for name in attributes}
-    assert not [name for name in names if name.startswith("on") or name in ("href", "srcset", "action", "xlink:href")]
-    assert all(source.startswith("data:image/png;base64,") for source in page.attributes("src"))
+    assert not [name for name in names if name.startswith("on") or name in ("srcset", "action", "xlink:href", "style")]
+    assert all(target.startswith("#") for target in page.attributes("href"))
+    for source in page.attributes("src") + page.attributes("data-picture"):
+        assert re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", source)
+    assert {attributes.get("type", "") for tag, attributes in page.tags if tag == "script"} <= {"", "application/json"}
+    assert sum(tag == "script" and not attributes for tag, attributes in page.tags) == 1
     assert not re.search(r"url\(|@import", content.decode().partition("</style>")[0])
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]", content.decode())
     return page
@@ -125,12 +157,19 @@ def test_what_cannot_be_seen_is_written_out() -> None:
     assert shown("漢字 ünïcode العربية 🙂") == "漢字 ünïcode العربية 🙂"
 
 
-def test_the_page_forbids_itself_everything_but_its_pictures_and_style(write_folder: Write) -> None:
+def test_the_page_forbids_itself_everything_but_its_own_pictures_style_and_script(write_folder: Write) -> None:
     """The content security policy is the second wall behind escaping, and comes before anything it governs."""
     content = render_report(write_folder(make_verdict([flagged("a")]))).decode()
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    style, script = (re.search(rf"<{tag}>(.*?)</{tag}>", content, re.DOTALL) for tag in ("style", "script"))
+    assert style
+    assert script
+    hashes = [base64.b64encode(hashlib.sha256(part[1].encode()).digest()).decode() for part in (style, script)]
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
     assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in content
-    assert content.index("Content-Security-Policy") < content.index("<style>")
+    assert content.index("Content-Security-Policy") < content.index("<style>") < content.index("<script")
     assert "http://" not in content
     assert "https://" not in content
 
@@ -146,7 +185,8 @@ def test_each_suspicious_sample_is_shown_with_its_evidence(write_folder: Write) 
     for words in ("cat/a.png", "planted", "9.5", "0.0042", "far from its class", "spectral", "0.125", "label in doubt"):
         assert words in page.text
     assert page.text.index("cat/a.png") < page.text.index("dog/c.png")
-    assert page.attributes("alt") == [
+    assert [words for words in page.attributes("alt") if "labelled" in words] == [
+        "cat/a.png, labelled cat",  # beside what its class has in common
         "cat/a.png, labelled cat",
         "cat/b.png, labelled cat",
         "dog/c.png, labelled dog",
@@ -203,7 +243,8 @@ def test_an_empty_scan_of_a_source_without_classes_is_a_page_too(write_folder: W
 def test_planted_samples_come_before_labels_in_doubt(write_folder: Write) -> None:
     """Two chapters, each with its own count, whatever the scores."""
     doubted = [flagged(f"doubted{n}", kind="label", score=50.0) for n in range(3)]
-    text = Page(render_report(write_folder(make_verdict([*doubted, flagged("planted.png", score=2.0)])))).text
+    page = Page(render_report(write_folder(make_verdict([*doubted, flagged("planted.png", score=2.0)]))))
+    text = page.text.partition("Suspicious samples")[2]
     assert text.index("Planted 1") < text.index("planted.png") < text.index("Label in doubt 3") < text.index("doubted0")
     assert "All 3, most suspicious first." in text
 
@@ -330,26 +371,46 @@ def test_equal_folders_give_equal_pages(write_folder: Write, tmp_path: Path) -> 
     assert (elsewhere / REPORT).read_bytes() == first
 
 
-def test_five_thousand_findings_with_endless_names_stay_small(write_folder: Write) -> None:
+def test_two_thousand_findings_with_endless_names_stay_small(write_folder: Write) -> None:
     """Neither many findings, nor long names, nor many classes make a page that cannot be opened."""
-    names = [f"{n}" + "\U000e0041" * 400 if n < 400 else f"{n}" for n in range(5000)]
+    names = [f"{n}" + "\U000e0041" * 400 if n < 400 else f"{n}" for n in range(2000)]
     rows = [
-        flagged(name, name, score=5000.0 - n, reasons=[name] * 9, nearest=names[n + 1 : n + 4])
+        flagged(name, names[n % 400], score=2000.0 - n, reasons=[name] * 9, nearest=names[n + 1 : n + 4])
         for n, name in enumerate(names)
     ]
     page = render_report(write_folder(make_verdict(rows), side=96))
     assert len(page) < 20e6
-    assert Page(page).text.count("Score ") == MAX_CARDS
-    assert "200 of 5,000" in Page(page).text
+    assert len(Page(page).attributes("data-card")) == MAX_CARDS
+    assert "200 of 2,000" in Page(page).text
+
+
+def test_a_gallery_full_of_everything_stays_small(write_folder: Write) -> None:
+    """Maps, patterns, differences and the longest names together: below what a page may weigh."""
+    long = "\U000e0041" * 400
+    names = [f"{n}{long}" for n in range(220)]
+    rows = [flagged(name, f"{n % 40}{long}", nearest=names[:3], reasons=[long] * 5) for n, name in enumerate(names)]
+    folder = write_folder(make_verdict(rows))
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    picture = encode(noise, "PNG")
+    shown_twice = {"thumbnail": picture, "difference": picture, "losses": [1.0] * 100}
+    entries = [{"id": name, "role": role, **shown_twice} for name in names for role in ("suspicious", "neighbour")]
+    entries += [{"id": f"{n % 40}{long}", "role": "pattern", **shown_twice} for n in range(40)]
+    place = {"role": "point", "x": 1.0, "y": 2.0, "planted": True, "thumbnail": picture}
+    entries += [{"id": f"{n}{long}", "class_name": f"{n % 10}{long}", **place} for n in range(8000)]
+    pq.write_table(pa.Table.from_pylist(entries, COLUMNS), folder / GALLERY)
+    page = render_report(folder)
+    assert sum(map(len, Page(page).attributes("src"))) <= MAX_PICTURES
+    assert 10e6 < len(page) < 20e6
 
 
 def test_pictures_that_do_not_fit_leave_a_blank(write_folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gallery that somebody made larger does not make the page larger; the samples stay listed."""
-    monkeypatch.setattr("sanitizer.actions.report.MAX_PICTURES", 10_000)
+    monkeypatch.setattr("sanitizer.actions.page.pictures.MAX_PICTURES", 10_000)
     page = Page(render_report(write_folder(make_verdict([flagged(f"{n}") for n in range(5)]))))
-    assert len(page.attributes("src")) == 2
-    assert page.text.count("Score ") == 5
-    assert len([label for label in page.attributes("aria-label") if label.startswith("no picture of")]) == 3
+    assert 0 < sum(map(len, page.attributes("src"))) <= 10_000
+    assert len(page.attributes("data-card")) == 5
+    blank = [label for label in page.attributes("aria-label") if label.startswith("no picture of")]
+    assert {f"no picture of {n}" for n in (3, 4)} <= set(blank)
 
 
 def test_what_is_no_png_is_not_shown(write_folder: Write) -> None:

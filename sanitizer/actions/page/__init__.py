@@ -1,0 +1,1 @@
+"""The parts of the report page: what each section shows, its templates, its style and its script."""
