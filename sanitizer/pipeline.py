@@ -28,7 +28,6 @@ from sanitizer.store import Store
 from sanitizer.writing import refuse_inside, whole_folder, write_whole
 
 if TYPE_CHECKING:
-    from sanitizer.actions.chosen import Positions
     from sanitizer.extraction import Extracted, Extraction
     from sanitizer.second_look import SecondLook
     from sanitizer.verdict import Calibration, Judgement, Opinion
@@ -223,8 +222,8 @@ class _Scan:
         with self.progress.stage("writing", None):
             verdict.write(folder)
             sink = pa.BufferOutputStream()
-            maps = self._maps(verdict)
-            pq.write_table(build_gallery(verdict=verdict, census=self.census, losses=self.losses, positions=maps), sink)
+            scenery = self._scenery(verdict)
+            pq.write_table(build_gallery(verdict=verdict, census=self.census, losses=self.losses, **scenery), sink)
             write_whole(folder / GALLERY, sink.getvalue().to_pybytes())
             write_manifest(verdict, folder)
             write_report(folder)
@@ -243,12 +242,16 @@ class _Scan:
         }  # fmt: skip
         remember(self.store, verdict, extracted, probe if self.settings.model == "probe" else frozen)
 
-    def _maps(self, verdict: Verdict) -> Positions:
-        """Where the samples of the classes of interest lie, by what the first look saw."""
+    def _scenery(self, verdict: Verdict) -> dict[str, Any]:
+        """What surrounds the flagged samples, by what the first look saw: their classes, and whom they look like."""
+        from sanitizer.lookalikes import lookalikes
         from sanitizer.maps import class_maps
 
         census, spaces = self.census, self.extracted.spaces if self.extracted else {}
-        return class_maps(spaces, [sample.id for sample in census.samples], census.keys(), verdict)
+        ids = [sample.id for sample in census.samples]
+        return {
+            "positions": class_maps(spaces, ids, census.keys(), verdict), "alike": lookalikes(spaces, ids, verdict),
+        }  # fmt: skip
 
     def _reference_set(self, census: Census, trusted: np.ndarray | None) -> dict[str, str]:
         """The identity of the trusted set: its contents and labels, wherever it lies."""

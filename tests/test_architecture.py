@@ -170,6 +170,10 @@ ROOMS = {
         may=("sanitizer.actions.chosen", "sanitizer.record", "detectors", "pyarrow"),
         never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "torch"),
     ),
+    "sanitizer.lookalikes": Room(
+        may=("sanitizer.actions.chosen", "sanitizer.record", "pyarrow"),
+        never=("sanitizer.sources", "sanitizer.embed", "sanitizer.index", "detectors", "torch"),
+    ),
     "sanitizer.recall": Room(
         may=(*COMMON, "sanitizer.record", "sanitizer.sources.census", "pyarrow"),
         never=("torch", "detectors", "sanitizer.embed", "sanitizer.index", "sanitizer.verdict", "sanitizer.attacks"),
@@ -177,8 +181,8 @@ ROOMS = {
     "sanitizer.pipeline": Room(
         may=(
             *FLOW, "sanitizer.conclusion", "sanitizer.extraction", "sanitizer.recall", "sanitizer.engines",
-            "sanitizer.additions", "sanitizer.maps", "sanitizer.registry", "sanitizer.second_look", "detectors.base",
-            "pyarrow",
+            "sanitizer.additions", "sanitizer.lookalikes", "sanitizer.maps", "sanitizer.registry",
+            "sanitizer.second_look", "detectors.base", "pyarrow",
         ),
         lazily=("sanitizer.devices",),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),

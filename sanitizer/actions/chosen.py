@@ -30,6 +30,8 @@ MAP_FLAGGED, MAP_OTHERS, POINT_PICTURES, POINT_SIDE = 150, 350, 600, 24
 
 #: Class name -> id -> (x, y), for the classes that have a map.
 Positions = Mapping[str, Mapping[str, tuple[float, float]]]
+#: Id -> the ids of samples that look like it and were not flagged.
+Lookalikes = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,15 @@ class Chosen:
     gain: float = GAIN
 
 
-def choose(verdict: Verdict, census: Census, positions: Positions, limit: int, side: int) -> list[Chosen]:
+def choose(
+    verdict: Verdict, census: Census, positions: Positions, alike: Lookalikes, limit: int, side: int
+) -> list[Chosen]:
     """Everything to show, in order of importance: patterns, suspicious samples, their neighbours, points."""
     samples = _Samples(verdict, census)
     flagged = _balanced([row for row in verdict.suspicious().to_pylist() if row["id"] in samples.rows], limit)
     return [
         *_patterns(planted_classes(verdict), samples, side),
-        *_suspicious(flagged, samples, side),
+        *_suspicious(flagged, samples, alike, side),
         *_neighbours(flagged, samples, side // 2),
         *_points(positions, samples),
     ]
@@ -122,12 +126,12 @@ def _patterns(classes: Sequence[str], samples: _Samples, side: int) -> Iterator[
             )  # fmt: skip
 
 
-def _suspicious(flagged: Sequence[dict[str, Any]], samples: _Samples, side: int) -> Iterator[Chosen]:
+def _suspicious(flagged: Sequence[dict[str, Any]], samples: _Samples, alike: Lookalikes, side: int) -> Iterator[Chosen]:
     """The samples, each against those that look most like it: what differs may be what was planted."""
     stand_ins: dict[str | None, list[str]] = {}
     for row in flagged:
         name, class_name = row["id"], row["label_name"]
-        like = _neighbours_of(row, samples)
+        like = [other for other in alike.get(name, ()) if other in samples.rows] or _neighbours_of(row, samples)
         if not like:
             if class_name not in stand_ins:
                 stand_ins[class_name] = samples.others(class_name)[: STAND_INS + 1]

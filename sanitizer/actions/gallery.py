@@ -11,7 +11,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sanitizer.actions.chosen import NEIGHBOUR, NEIGHBOURS_SHOWN, PATTERN, POINT, SUSPICIOUS, Chosen, Positions, choose
+from sanitizer.actions.chosen import (
+    NEIGHBOUR,
+    NEIGHBOURS_SHOWN,
+    PATTERN,
+    POINT,
+    SUSPICIOUS,
+    Chosen,
+    Lookalikes,
+    Positions,
+    choose,
+)
 from sanitizer.actions.patterns import enlarged, mean_of, picture_of
 from sanitizer.record import Verdict
 from sanitizer.sources.encode import encode
@@ -47,6 +57,7 @@ def build_gallery(
     census: Census,
     losses: NDArray[np.floating] | None,
     positions: Positions | None = None,
+    alike: Lookalikes | None = None,
     limit: int = 200,
     side: int = 96,
 ) -> pa.Table:
@@ -57,11 +68,12 @@ def build_gallery(
         census: Gives their pixels.
         losses: The training losses, (n, epochs) in census order, if a network was trained.
         positions: Where the samples of some classes lie on the maps of these.
+        alike: Whom flagged samples look like; those without are compared with their nearest neighbours.
         limit: The most samples to show; every class gets its share of them first.
         side: Pixels of a thumbnail's side, half of it for a neighbour; smaller images stay as they are.
     """
     places = positions or {}
-    chosen = choose(verdict, census, places, limit, side)
+    chosen = choose(verdict, census, places, alike or {}, limit, side)
     if census.holds != "images":
         chosen = [one for one in chosen if one.role != PATTERN]  # which is nothing but a picture
     views = _views(chosen, census)

@@ -7,13 +7,29 @@ from collections import Counter
 from made_up import flagged, make_census, make_verdict, row
 
 from sanitizer.actions import chosen
-from sanitizer.actions.chosen import NEIGHBOUR, PATTERN, POINT, SUSPICIOUS, Chosen, Positions, choose, planted_classes
+from sanitizer.actions.chosen import (
+    NEIGHBOUR,
+    PATTERN,
+    POINT,
+    SUSPICIOUS,
+    Chosen,
+    Lookalikes,
+    Positions,
+    choose,
+    planted_classes,
+)
 from sanitizer.record import Verdict
 
 
-def all_of(verdict: Verdict, *roles: str, positions: Positions | None = None, limit: int = 200) -> list[Chosen]:
+def all_of(
+    verdict: Verdict,
+    *roles: str,
+    positions: Positions | None = None,
+    alike: Lookalikes | None = None,
+    limit: int = 200,
+) -> list[Chosen]:
     """What is chosen for these roles."""
-    picked = choose(verdict, make_census(verdict, 4), positions or {}, limit, 96)
+    picked = choose(verdict, make_census(verdict, 4), positions or {}, alike or {}, limit, 96)
     return [one for one in picked if one.role in roles]
 
 
@@ -94,6 +110,13 @@ def test_trusted_samples_are_no_points_and_no_others() -> None:
     (pattern,) = all_of(verdict, PATTERN)
     assert len(pattern.against) == 1
     assert [one.id for one in all_of(verdict, NEIGHBOUR)] == ["trusted:t"]
+
+
+def test_a_sample_is_compared_with_those_that_look_like_it() -> None:
+    """Its nearest neighbours, which may be planted too, stand in where nobody is known to."""
+    rows = [flagged("a", nearest=["b"]), flagged("b", nearest=["a"]), row("good")]
+    first, second = all_of(make_verdict(rows), SUSPICIOUS, alike={"a": ["good", "gone"]})
+    assert (first.against, second.against) == ([2], [0])
 
 
 def test_a_sample_is_never_compared_with_itself() -> None:
