@@ -1,4 +1,4 @@
-"""One flagged sample as a picture: what it looks like, how it differs from its neighbours, who ranks it where."""
+"""One flagged sample as a picture: what it looks like, how it differs from look-alikes, who ranks it where."""
 
 from __future__ import annotations
 
@@ -118,8 +118,7 @@ def _picture(verdict: Verdict, row: Row, found: Mapping[tuple[str, str], Mapping
     _show(sheet, shown, _EDGE, top, LARGE, "the sample")
     difference = _difference(shown, sample.get("difference"), [picture for _, picture in near])
     if difference is not None:
-        against = "its neighbours" if near else "its class"
-        _show(sheet, difference, _EDGE + LARGE + _GAP, top, LARGE, f"the sample less {against}, enlarged")
+        _show(sheet, difference, _EDGE + LARGE + _GAP, top, LARGE, "the sample less look-alikes, enlarged")
     if near:
         _show_neighbours(sheet, near, labels, left=_EDGE + 2 * (LARGE + _GAP), top=top)
     among = "" if row["label_name"] is None else " in its class"

@@ -25,7 +25,7 @@ class Card:
 
     place: int  # among all cards
     picture: Picture
-    difference: Markup | None  # how it differs from its neighbours, enlarged
+    difference: Markup | None  # how it differs from unflagged look-alikes, enlarged
     row: Mapping[str, Any]  # of the verdict table
     scores: Sequence[tuple[str, float]]  # detector, score
     reasons: Sequence[tuple[str, str]]  # what was said, and by which detector
