@@ -1,0 +1,1 @@
+"""The pictures in the README, made from CC0 photographs by the tool itself."""
