@@ -1,0 +1,1 @@
+"""How large a report is, how long it takes to build, and to open in a browser."""
