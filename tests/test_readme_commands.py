@@ -80,6 +80,8 @@ def test_every_other_command_does_something(tried: tuple[Path, Mapping[str, str]
     """On the poisoned digits: exit code 0, or 1 where planted samples are found; never an error."""
     folder, _ = tried
     shutil.copytree(folder / "demo/poisoned/data", folder / "movable")
+    half(folder / "demo/poisoned/data", folder / "suspects", rest=0)
+    half(folder / "demo/digits", folder / "trusted", rest=1)
     for number, (words, _) in enumerate(commands(ELSEWHERE)):
         if not any(part in " ".join(words) for part in NOT_HERE):
             done = run([_meant(word, words, number) for word in words], folder)
@@ -87,10 +89,18 @@ def test_every_other_command_does_something(tried: tuple[Path, Mapping[str, str]
             assert "Traceback" not in done.stderr
 
 
+def half(source: Path, destination: Path, *, rest: int) -> None:
+    """Every second image of a folder, by its number: two such halves of one set share none."""
+    for image in source.glob("*/*.png"):
+        if int(image.stem) % 2 == rest:
+            (destination / image.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(image, destination / image.parent.name)
+
+
 def _meant(word: str, words: list[str], number: int) -> str:
     """What a reader would put for a name of the README."""
-    source = "movable" if words[0] == "quarantine" else "demo/poisoned/data"
+    source = "movable" if words[0] == "quarantine" else "suspects" if "CLEAN" in words else "demo/poisoned/data"
     is_new = word == "DEST" or words[words.index(word) - 1] == "--out"
-    places = {"SOURCE": source, "data/train": source, "CLEAN": "demo/digits", "EARLIER": "verdict", "cat": "0"}
+    places = {"SOURCE": source, "data/train": source, "CLEAN": "trusted", "EARLIER": "verdict", "cat": "0"}
     places |= {"DIR": f"new{number}" if is_new else "verdict", "DEST": f"new{number}", "ID": "0/0996.png"}
     return places.get(word, word)

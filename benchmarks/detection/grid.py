@@ -28,6 +28,7 @@ ATTACKS: dict[str, tuple[float, ...]] = {
     "flip": (0.05,),
     "dynamic": RATES,
     "label_consistent": (0.02,),
+    "narcissus": (0.005,),
 }
 #: Poison without a trigger, made against a frozen network: of this set alone, of so many of its images (what the public
 #: benchmark of transfer learning gives a victim), at these rates.

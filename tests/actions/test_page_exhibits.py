@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import flagged, make_verdict
 
-from sanitizer.actions.page.exhibits import COLUMNS, Exhibits, read_exhibits
+from sanitizer.actions.gallery import SCHEMA
+from sanitizer.actions.page.exhibits import Exhibits, read_exhibits
 from sanitizer.actions.page.pictures import Pictures, pixelated
 from sanitizer.actions.report import render_report
 from sanitizer.errors import VerdictError
@@ -26,14 +27,14 @@ def test_a_gallery_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     old = pa.table({"id": ["a.png"], "role": ["suspicious"], "thumbnail": [b""], "losses": [[1.0, 0.5]]})
     pq.write_table(old, tmp_path / GALLERY)
     (entry,) = read_exhibits(tmp_path).entries
-    assert set(entry) == set(COLUMNS.names)
+    assert set(entry) == set(SCHEMA.names)
     assert entry["difference"] is entry["planted"] is None
     assert b"a.png" in render_report(tmp_path)
 
 
 def test_a_gallery_of_a_later_version_is_read(tmp_path: Path) -> None:
     """Columns and roles that nobody knows yet are passed over."""
-    row: dict[str, Any] = dict.fromkeys(COLUMNS.names) | {"id": "a", "role": "hologram", "thumbnail": b"", "depth": 1}
+    row: dict[str, Any] = dict.fromkeys(SCHEMA.names) | {"id": "a", "role": "hologram", "thumbnail": b"", "depth": 1}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / GALLERY)
     exhibits = read_exhibits(tmp_path)
     assert exhibits.of("suspicious") == []

@@ -18,7 +18,6 @@ from made_up import TRUSTED, flagged, make_verdict, row, unread
 
 from sanitizer.actions.gallery import SCHEMA
 from sanitizer.actions.page.cards import MAX_CARDS
-from sanitizer.actions.page.exhibits import COLUMNS
 from sanitizer.actions.page.pictures import MAX_PICTURES
 from sanitizer.actions.report import render_report, shown, write_report
 from sanitizer.errors import VerdictError
@@ -397,7 +396,7 @@ def test_a_gallery_full_of_everything_stays_small(write_folder: Write) -> None:
     entries += [{"id": f"{n % 40}{long}", "role": "pattern", **shown_twice} for n in range(40)]
     place = {"role": "point", "x": 1.0, "y": 2.0, "planted": True, "thumbnail": picture}
     entries += [{"id": f"{n}{long}", "class_name": f"{n % 10}{long}", **place} for n in range(8000)]
-    pq.write_table(pa.Table.from_pylist(entries, COLUMNS), folder / GALLERY)
+    pq.write_table(pa.Table.from_pylist(entries, SCHEMA), folder / GALLERY)
     page = render_report(folder)
     assert sum(map(len, Page(page).attributes("src"))) <= MAX_PICTURES
     assert 10e6 < len(page) < 20e6

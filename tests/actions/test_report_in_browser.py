@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import flagged, make_verdict, row, unread
 
-from sanitizer.actions.page.exhibits import COLUMNS
+from sanitizer.actions.gallery import SCHEMA
 from sanitizer.actions.page.words import brief, shown
 from sanitizer.actions.report import write_report
 from sanitizer.record import GALLERY, REPORT, Verdict
@@ -63,7 +63,7 @@ def write_page(folder: Path, verdict: Verdict, gallery: Sequence[dict[str, Any]]
     """A page on disk."""
     folder.mkdir()
     verdict.write(folder)
-    pq.write_table(pa.Table.from_pylist(list(gallery), COLUMNS), folder / GALLERY)
+    pq.write_table(pa.Table.from_pylist(list(gallery), SCHEMA), folder / GALLERY)
     write_report(folder)
     return folder / REPORT
 

@@ -11,24 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sanitizer.actions.gallery import SCHEMA
 from sanitizer.errors import VerdictError
 from sanitizer.record import GALLERY, SUMMARY
 
-#: What every gallery has had, and what later ones have beside it: absent columns read as nulls.
+#: What every gallery has had; what later ones have beside it reads as nulls where it is absent.
 ALWAYS = ("id", "role", "thumbnail")
-COLUMNS = pa.schema(
-    {
-        "id": pa.string(),
-        "role": pa.string(),
-        "class_name": pa.string(),
-        "thumbnail": pa.binary(),
-        "difference": pa.binary(),
-        "losses": pa.list_(pa.float32()),
-        "x": pa.float32(),
-        "y": pa.float32(),
-        "planted": pa.bool_(),
-    }
-)
 
 Entry = Mapping[str, Any]
 
@@ -60,8 +48,8 @@ def read_exhibits(folder: Path) -> Exhibits:
         table = pq.read_table(folder / GALLERY, partitioning=None)
         table.validate(full=True)
         table.select(ALWAYS)
-        columns = [_column(table, field) for field in COLUMNS]
-        return Exhibits(tuple(pa.table(columns, schema=COLUMNS).to_pylist()))
+        columns = [_column(table, field) for field in SCHEMA]
+        return Exhibits(tuple(pa.table(columns, schema=SCHEMA).to_pylist()))
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         line = str(error).splitlines()[0]
         raise VerdictError(f"expected {GALLERY} in {folder} beside {SUMMARY}; got: {line}; scan again") from None
