@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check bench clean
+.PHONY: help setup demo test lint check bench bench-speed clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv and install into it what constraints.txt pins (once, and when that changes)
 
@@ -30,6 +30,9 @@ check: lint test ## style, types, import law and all quick tests: what a change 
 
 bench: $(STAMP) ## measure detection: attacks x detectors
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
+
+bench-speed: $(STAMP) ## measure speed: ratios to other people's software; ARGS="--peers PYTHON" names who has the extra bench
+	@$(BIN)/python -m benchmarks.speed $(ARGS)
 
 clean: ## remove caches, builds and the demo's files; .venv stays
 	@rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,7 +14,11 @@ from typer.testing import CliRunner
 from benchmarks.attacks import table as attacks
 from benchmarks.detection import matrix, matrix_table, overview_table, peers_table
 from benchmarks.detection import table as detection
+from benchmarks.speed import results as speed_results
+from benchmarks.speed import table as speed
 from benchmarks.trusted import table as trusted
+from detectors.base import Detector
+from sanitizer import registry
 from sanitizer.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +86,41 @@ def test_a_table_of_the_matrix_is_what_was_measured(page: str, name: str, render
     assert between_marks(page, name, "benchmarks/detection") == render(measured).strip()
 
 
+def test_the_table_of_speed_is_what_was_measured() -> None:
+    """Without a measurement it says so."""
+    measured = speed_results.read(ROOT / "benchmarks" / "results" / "speed.json")
+    assert between_marks(RESULTS, "speed", "benchmarks/speed") == speed.render(measured).strip()
+
+
 def between_marks(page: str, name: str, benchmark: str) -> str:
     """What stands where a benchmark puts a table."""
     return page.split(f"<!-- {name}: made by {benchmark} -->")[1].split("<!-- end -->")[0].strip()
+
+
+@pytest.mark.parametrize("group", [registry.ATTACKS, registry.DETECTORS])
+def test_the_coverage_map_knows_all_of_ours(group: str) -> None:
+    """Every attack has its row, and every detector that can convict a class or call a label wrong."""
+    coverage = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+    names = registry.names(group, own=True)
+    if group == registry.DETECTORS:
+        names = [name for name in names if registry.detector(name).innocent is not None]
+    assert [name for name in names if f"`{name}`" not in coverage] == []
+
+
+def test_the_table_of_detectors_is_what_they_say() -> None:
+    """Who decides comes first; a row is what the detector says of a sample that it names."""
+    table = README.split("### What each detector sees")[1].split("\n## ")[0]
+    assert [line for line in table.splitlines() if line.startswith("| `")] == detector_rows()
+
+
+def detector_rows() -> list[str]:
+    """The rows of that table; print them to renew it."""
+    names = registry.names(registry.DETECTORS, own=True)
+    rows = [(decides, name) for name in names for decides in [what_it_decides(registry.detector(name))]]
+    ranked = sorted(rows, key=lambda row: (("a class", "labels", "").index(row[0]), row[1]))
+    return [f"| `{name}` | {decides} | {registry.detector(name).says} |" for decides, name in ranked]
+
+
+def what_it_decides(detector: Detector) -> str:
+    """What a detector can get flagged by itself."""
+    return "labels" if detector.label_odds else "" if detector.innocent is None else "a class"
