@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,106 @@ class Similarities:
     columns: Rows  # (m, k) positions, a row's own where padded
     floor: Floats  # (m,)
 
+    def offers(self) -> Offers:
+        """Sorted by who offers."""
+        return _ListedOffers(self)
 
-def similarities(neighbors: Neighbors, rows: Rows) -> Similarities:
-    """exp(-distance / longest distance) of the neighbours that ``rows`` have among themselves.
+    def assigned(self, picked: Rows) -> Rows:
+        """The most similar medoid of each sample; a medoid's is itself, and ``NOBODY``'s is in no list."""
+        size = len(self.values)
+        is_medoid = np.zeros(size, dtype=bool)
+        is_medoid[picked] = True
+        offered = np.where(is_medoid[self.columns], self.values, 0)
+        nearest = offered.argmax(axis=1)
+        rows = np.arange(size)
+        found = np.where(offered[rows, nearest] > 0, self.columns[rows, nearest], NOBODY)
+        return np.where(is_medoid, rows, found)
+
+
+@dataclass(frozen=True)
+class AllPairs:
+    """Similarities of all pairs in a group of m samples, as the paper has them; for groups that are small enough."""
+
+    values: Floats  # (m, m) symmetric
+
+    @classmethod
+    def of(cls, distances: Floats, unit: float) -> AllPairs:
+        """exp(-distance / unit), written over the distances: two such matrices might not fit."""
+        np.divide(distances, -unit, out=distances)
+        return cls(np.exp(distances, out=distances))
+
+    @property
+    def floor(self) -> Floats:
+        """Every pair is listed, so nothing is left to bound."""
+        return np.zeros(len(self.values))
+
+    def offers(self) -> Offers:
+        """The matrix itself: a row is what a candidate offers."""
+        return _MatrixOffers(self.values)
+
+    def assigned(self, picked: Rows) -> Rows:
+        """The most similar medoid of each sample; a medoid's is itself."""
+        found = picked[self.values[:, picked].argmax(axis=1)]
+        found[picked] = picked
+        return np.asarray(found)
+
+
+class Offers(Protocol):
+    """What candidates offer to those they could stand for; ``best`` is what each of these has already."""
+
+    def gains(self, best: Floats) -> Floats:
+        """What each candidate would add to the sum of ``best``."""
+
+    def gain(self, position: int, best: Floats) -> float:
+        """What one candidate would add."""
+
+    def take(self, position: int, best: Floats) -> None:
+        """Raise ``best`` by what a candidate offers."""
+
+
+class _ListedOffers:
+    def __init__(self, known: Similarities) -> None:
+        size, k = known.values.shape
+        positions = np.arange(size)
+        served = np.concatenate([positions, np.repeat(positions, k)])
+        candidate = np.concatenate([positions, known.columns.ravel()])
+        value = np.concatenate([np.ones(size), known.values.ravel()])
+        order = np.argsort(candidate, kind="stable")
+        self.served, self.value, self.candidate = served[order], value[order], candidate[order]
+        self.ends = np.cumsum(np.bincount(candidate, minlength=size))
+
+    def gains(self, best: Floats) -> Floats:
+        added = np.maximum(self.value - best[self.served], 0)
+        return np.asarray(np.bincount(self.candidate, weights=added, minlength=len(best)))
+
+    def gain(self, position: int, best: Floats) -> float:
+        own = self._own(position)
+        return float(np.maximum(self.value[own] - best[self.served[own]], 0).sum())
+
+    def take(self, position: int, best: Floats) -> None:
+        own = self._own(position)
+        np.maximum.at(best, self.served[own], self.value[own])
+
+    def _own(self, position: int) -> slice:
+        return slice(self.ends[position - 1] if position else 0, self.ends[position])
+
+
+class _MatrixOffers:
+    def __init__(self, values: Floats) -> None:
+        self.values = values
+
+    def gains(self, best: Floats) -> Floats:
+        return np.array([self.gain(position, best) for position in range(len(best))])
+
+    def gain(self, position: int, best: Floats) -> float:
+        return float(np.maximum(self.values[position] - best, 0).sum())
+
+    def take(self, position: int, best: Floats) -> None:
+        np.maximum(best, self.values[position], out=best)
+
+
+def similarities(neighbors: Neighbors, rows: Rows, *, unit: float | None = None) -> Similarities:
+    """exp(-distance / unit) of the neighbours that ``rows`` have among themselves; unit: the longest distance.
 
     The paper divides by the number of classes, more than any distance between its gradients. So similarity
     falls nearly in proportion to distance, and the loneliest samples are picked early; in no unit is that
@@ -46,10 +143,10 @@ def similarities(neighbors: Neighbors, rows: Rows) -> Similarities:
     indices, distances = neighbors.indices[rows], neighbors.distances[rows].astype(np.float64)
     columns = np.where(indices >= 0, position[indices], NOBODY)
     known = columns != NOBODY
-    longest = distances[known].max(initial=0) or 1.0
-    values = np.where(known, np.exp(-distances / longest), 0)
+    unit = unit or distances[known].max(initial=0) or 1.0
+    values = np.where(known, np.exp(-distances / unit), 0)
     cut_short = (known.sum(axis=1) < len(rows) - 1) & (indices[:, -1] >= 0)
-    floor = np.where(cut_short, np.exp(-distances[:, -1] / longest), 0)
+    floor = np.where(cut_short, np.exp(-distances[:, -1] / unit), 0)
     return Similarities(values, np.where(known, columns, np.arange(len(rows))[:, None]), floor)
 
 
@@ -66,51 +163,32 @@ def select_medoids(neighbors: Neighbors, rows: Rows, count: int) -> tuple[Rows, 
     return rows[picked], np.where(assigned != NOBODY, rows[assigned], NOBODY)
 
 
-def lazy_greedy(known: Similarities, count: int) -> Rows:
+def lazy_greedy(known: Similarities | AllPairs, count: int) -> Rows:
     """At most ``count`` positions that maximise the sum over samples of the similarity to the most similar one picked.
 
     What a candidate adds only shrinks as others are picked, so what it once would have added is an upper bound,
     and few bounds have to be renewed for a pick (Minoux 1978).
     """
-    size, k = known.values.shape
-    positions = np.arange(size)
-    served = np.concatenate([positions, np.repeat(positions, k)])
-    candidate = np.concatenate([positions, known.columns.ravel()])
-    value = np.concatenate([np.ones(size), known.values.ravel()])
-    order = np.argsort(candidate, kind="stable")
-    served, value = served[order], value[order]
-    ends = np.cumsum(np.bincount(candidate, minlength=size))
-
-    best = known.floor.copy()
-    bounds = np.bincount(candidate[order], weights=np.maximum(value - best[served], 0), minlength=size)
-    queue = list(zip((-bounds).tolist(), range(size), strict=True))
+    offers, best = known.offers(), known.floor.copy()
+    queue = [(-gain, position) for position, gain in enumerate(offers.gains(best).tolist())]
     heapq.heapify(queue)
     picked: list[int] = []
     while len(picked) < count:
         _, position = heapq.heappop(queue)
-        own = slice(ends[position - 1] if position else 0, ends[position])
-        whom, offered = served[own], value[own]
-        renewed = (-float(np.maximum(offered - best[whom], 0).sum()), position)
+        renewed = (-offers.gain(position, best), position)
         if queue and renewed > queue[0]:
             heapq.heappush(queue, renewed)
             continue
         if -renewed[0] < LEAST_GAIN:
             break
         picked.append(position)
-        np.maximum.at(best, whom, offered)
+        offers.take(position, best)
     return np.array(picked, dtype=np.int64)
 
 
-def assignment(known: Similarities, picked: Rows) -> Rows:
+def assignment(known: Similarities | AllPairs, picked: Rows) -> Rows:
     """The most similar medoid of each sample, by position; a medoid's is itself."""
-    size = len(known.values)
-    is_medoid = np.zeros(size, dtype=bool)
-    is_medoid[picked] = True
-    offered = np.where(is_medoid[known.columns], known.values, 0)
-    nearest = offered.argmax(axis=1)
-    rows = np.arange(size)
-    found = np.where(offered[rows, nearest] > 0, known.columns[rows, nearest], NOBODY)
-    return np.where(is_medoid, rows, found)
+    return known.assigned(picked)
 
 
 def singletons(assigned: Rows) -> NDArray[np.bool_]:

@@ -224,7 +224,12 @@ ROOMS = {
         never=("detectors", "sanitizer.evidence", "sanitizer.verdict", "sanitizer.pipeline"),
     ),
     "sanitizer.training": Room(
-        may=(*COMMON, "sanitizer.nets", "sanitizer.attacks", "detectors", "torch"),
+        may=(
+            *COMMON, "sanitizer.nets", "sanitizer.attacks", "sanitizer.index", "sanitizer.embed.gradients", "detectors",
+            "torch",
+            "sanitizer.sources.decode", "sanitizer.sources.encode",  # JPEG, as purify has it
+        ),
+        lazily=("opacus",),
         never=("sanitizer.pipeline",),
     ),
     "sanitizer.evaluation": Room(
@@ -251,8 +256,8 @@ ROOMS = {
     ),
     "sanitizer.integrations": Room(
         may=(
-            "sanitizer.actions", "sanitizer.errors", "sanitizer.record", "sanitizer.sources.base", "lightning", "torch",
-            "transformers",
+            "sanitizer.actions", "sanitizer.errors", "sanitizer.record", "sanitizer.sources.base",
+            "sanitizer.training", "lightning", "torch", "transformers",
         ),
         lazily=("sanitizer.gate", "sanitizer.outcome", "sanitizer.policy"),
         never=("sanitizer.embed", "sanitizer.index", "detectors", "sanitizer.attacks"),

@@ -1,14 +1,16 @@
-"""Lightning: a callback that refuses to fit on data that does not pass, and a data module without what was flagged."""
+"""Lightning: a callback that refuses to fit on data that does not pass, data without what was flagged, and EPIC."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from sanitizer.errors import MissingDependency
+from sanitizer.errors import MissingDependency, UsageError
 from sanitizer.integrations.refusal import GateBeforeTraining
 from sanitizer.integrations.subset import clean_loader
 from sanitizer.record import Verdict
+from sanitizer.training.epic import Epic
+from sanitizer.training.sampler import KeptSampler
 
 try:
     import lightning
@@ -29,6 +31,44 @@ class Gate(lightning.Callback):
         """Before anything is fitted; what is only validated, tested or predicted needs no gate."""
         if stage == "fit":
             self.gate.ask()
+
+
+class EpicCallback(lightning.Callback):
+    """``Trainer(callbacks=[EpicCallback(epic, plain)])`` and ``KeptSampler(epic, refill=True)`` in the training loader.
+
+    Lightning counts the batches of an epoch once and validates by that count, so epochs have to stay of one length.
+
+    Args:
+        epic: Its state goes into Lightning's checkpoints.
+        samples: The whole training set, in order, without augmentation.
+        how: ``head`` and ``forward`` of ``Epic``.
+    """
+
+    def __init__(self, epic: Epic, samples: Any, **how: Any) -> None:
+        self.epic = epic
+        self.samples = samples
+        self.how = how
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """What EPIC drops has to be dropped: other samplers know nothing of it."""
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if not (isinstance(sampler, KeptSampler) and sampler.keeper is self.epic and sampler.refill):
+            raise UsageError(
+                "expected one training loader, in one process, that draws from KeptSampler(epic, refill=True), got "
+                f"{type(sampler).__name__}: give your DataLoader this sampler"
+            )
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A look at the gradients, if one is due."""
+        self.epic(trainer.current_epoch, pl_module, self.samples, **self.how)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was dropped so far."""
+        return self.epic.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.epic.load_state_dict(state_dict)
 
 
 class CleanDataModule(lightning.LightningDataModule):
