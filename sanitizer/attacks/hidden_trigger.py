@@ -14,12 +14,13 @@ from torch import Tensor
 from sanitizer.attacks.crafted import CraftedAttack, Scene, tensor_of
 from sanitizer.attacks.crafting import Craft, Loss, LossOfRound
 from sanitizer.attacks.feature_collision import collision, features, still_features
-from sanitizer.attacks.patch import times
+from sanitizer.attacks.patch import anywhere, times
 from sanitizer.attacks.poisoned import Plan
 from sanitizer.attacks.square import SquareTrigger
 from sanitizer.attacks.trigger import Image, Labels
 from sanitizer.attacks.workshop import Workshop
 from sanitizer.errors import UsageError
+from sanitizer.nets import Classifier
 from sanitizer.sources.census import Census
 
 _ROUNDS = 10
@@ -47,17 +48,7 @@ class HiddenTrigger(CraftedAttack, SquareTrigger):
     def stamp(self, image: Image, rng: np.random.Generator) -> Image:
         """Put the square anywhere."""
         larger = times(*image.shape[:2])
-        square = self.square.repeat(larger, axis=0).repeat(larger, axis=1)
-        room = [outer - inner for outer, inner in zip(image.shape[:2], square.shape, strict=False)]
-        if min(room) < 0:
-            raise UsageError(
-                f"size: expected a square that fits every image, got {len(square)} pixels for an image of "
-                f"{image.shape[1]}x{image.shape[0]}: choose a smaller size"
-            )
-        top, left = (int(rng.integers(free + 1)) for free in room)
-        stamped = image.copy()
-        stamped[top : top + len(square), left : left + len(square)] = square
-        return stamped
+        return anywhere(image, self.square.repeat(larger, axis=0).repeat(larger, axis=1), rng)
 
     def prepare(self, census: Census, target: int, workshop: Workshop) -> Self:  # noqa: ARG002
         """Find the source class."""
@@ -75,10 +66,8 @@ class HiddenTrigger(CraftedAttack, SquareTrigger):
         goals = [still_features(net, patched) for net in scene.surrogates]
 
         def of_round(number: int, images: Tensor) -> Loss:  # noqa: ARG001
-            found = [still_features(net, images) for net in scene.surrogates]
-            apart = [torch.cdist(f, goal) / goal.norm(dim=1).mean() for f, goal in zip(found, goals, strict=True)]
-            order = paired(torch.stack(apart).sum(dim=0))
-            return _towards(scene, [goal[order] for goal in goals])
+            order = assigned([still_features(net, images) for net in scene.surrogates], goals)
+            return towards(scene.surrogates, [goal[order] for goal in goals])
 
         return of_round
 
@@ -109,11 +98,17 @@ class HiddenTrigger(CraftedAttack, SquareTrigger):
         return self.other_class("source", self.source, target, class_names)
 
 
-def _towards(scene: Scene, goals: list[Tensor]) -> Loss:
+def assigned(found: Sequence[Tensor], goals: Sequence[Tensor]) -> Tensor:
+    """The goal (m, d) that each image (n <= m, d) is to come near to, by the features of every network together."""
+    apart = [torch.cdist(f, goal) / goal.norm(dim=1).mean() for f, goal in zip(found, goals, strict=True)]
+    return paired(torch.stack(apart).sum(dim=0))
+
+
+def towards(nets: Sequence[Classifier], goals: Sequence[Tensor]) -> Loss:
     """The relative squared distance of every image to its own goal, over the networks."""
 
     def value(images: Tensor, rows: Tensor) -> Tensor:
-        pairs = zip(scene.surrogates, goals, strict=True)
+        pairs = zip(nets, goals, strict=True)
         return torch.stack([collision(features(net, images), goal[rows]) for net, goal in pairs]).mean()
 
     return value

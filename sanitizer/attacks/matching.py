@@ -115,13 +115,17 @@ class GradientMatching(CraftedAttack):
 
 
 def gradient(
-    net: Classifier, parameters: Sequence[Tensor], images: Tensor, label: int, *, keep: bool = False
+    net: Classifier, parameters: Sequence[Tensor], images: Tensor, label: int | Tensor, *, keep: bool = False
 ) -> Gradient:
-    """The gradient of the mean loss of images (b, 3, h, w) under a label; ``keep`` it differentiable if need be."""
-    labels = torch.full((len(images),), label, device=images.device)
+    """The gradient of the mean loss of images (b, 3, h, w) under a label, or each under its own (b,) or (b, classes).
+
+    ``keep`` it differentiable if need be. A parameter that the loss does not depend on has a gradient of zero.
+    """
+    labels = label if isinstance(label, Tensor) else torch.full((len(images),), label, device=images.device)
     with autocast(images.device):
         logits = net(net.standardise(images.contiguous(memory_format=torch.channels_last)))
-    return torch.autograd.grad(F.cross_entropy(logits.float(), labels), parameters, create_graph=keep)
+    loss = F.cross_entropy(logits.float(), labels)
+    return torch.autograd.grad(loss, parameters, create_graph=keep, materialize_grads=True)
 
 
 def mean_gradient(net: Classifier, parameters: Sequence[Tensor], images: Tensor, label: int) -> Gradient:

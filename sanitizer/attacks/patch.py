@@ -25,6 +25,20 @@ def colour_noise() -> Image:
     return bits[: SIDE * SIDE * 3].reshape(SIDE, SIDE, 3).astype(np.float32)
 
 
+def anywhere(image: Image, patch: Image, rng: np.random.Generator) -> Image:
+    """The image with a patch (a, b, 3) in a place that is drawn; all of the patch is to be seen."""
+    room = [outer - inner for outer, inner in zip(image.shape[:2], patch.shape, strict=False)]
+    if min(room) < 0:
+        raise UsageError(
+            f"size: expected a square that fits every image, got {len(patch)} pixels for an image of "
+            f"{image.shape[1]}x{image.shape[0]}: choose a smaller size"
+        )
+    top, left = (int(rng.integers(free + 1)) for free in room)
+    stamped = image.copy()
+    stamped[top : top + patch.shape[0], left : left + patch.shape[1]] = patch
+    return stamped
+
+
 def patched(
     image: Image,
     patch: Image,
