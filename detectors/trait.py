@@ -2,15 +2,18 @@
 
 Every set has samples that look like another class. Planted ones whose trigger was not learned look so, too, and
 carry the trigger besides: compared with the misfits of other classes, it is what they share. Whoever has the trait
-and contradicts the label is worse than either alone, so the two log odds are added.
+and contradicts the label is worse than either alone, so the two log odds are added. A class is suspect when its misfits
+show a trait that was found in others of them, or when confusion goes one way there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import logit
 
-from detectors.base import Detector, Evidence, Floats, Rows
+from detectors.base import Detector, Evidence, Floats, Rows, by_class
 from detectors.confusion import OneWayConfusion, one_way_evidence, probabilities
 from detectors.halves import beyond_chance, evenly_halved
 from detectors.whitening import clipped, whitened
@@ -19,6 +22,15 @@ from detectors.whitening import clipped, whitened
 LEAST_MISFITS = 6
 #: Odds beyond this are no better known.
 MOST_ODDS = 12.0
+#: The most nats by which honest misfits of a class were seen to share more than those of other classes do.
+HONEST_EXCESS = 0.4
+#: So much of a class's misfits is honest at least.
+HONEST_PART = 0.25
+#: Standard errors by which that excess is taken to be smaller than it looks.
+DOUBT = 2.0
+
+#: Log odds of showing a trait, for any samples.
+Trait = Callable[[Rows], Floats]
 
 
 class SharedTrait(Detector):
@@ -34,7 +46,7 @@ class SharedTrait(Detector):
     sees = ("mislabelled",)
     origin_free = False
     says = "It looks like another class and shares a trait with others of its label that do, and with no one else."
-    innocent = OneWayConfusion.innocent
+    innocent = 1.0
 
     def __init__(self, *, confident: float = 0.5, ridge: float = 0.01, rounds: int = 3) -> None:
         self.confident = confident
@@ -42,25 +54,34 @@ class SharedTrait(Detector):
         self.rounds = rounds
 
     def _score(self, evidence: Evidence) -> Floats:
+        return self._opinion(evidence)[0]
+
+    def _class_scores(self, evidence: Evidence) -> Floats:
+        return self._opinion(evidence)[1]
+
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
         probability = probabilities(evidence)
         taken_for = probability.argmax(axis=1)
         misfit = (taken_for != evidence.labels) & (probability.max(axis=1) >= self.confident)
-        details = self._beyond_content(evidence, taken_for)
         own = probability[np.arange(len(evidence)), evidence.labels]
         scores: Floats = np.clip(-logit(np.clip(own, 0, 1)), -MOST_ODDS, MOST_ODDS)
-        half = evenly_halved(evidence.keys)
-        for label in evidence.classes:
-            rows = evidence.rows(int(label))
+        details, half = self._beyond_content(evidence, taken_for), evenly_halved(evidence.keys)
+        excess = []
+        for label, rows in by_class(evidence):
             ours, theirs = rows[misfit[rows]], np.flatnonzero(misfit & (evidence.labels != label))
+            shown: list[list[Floats]] = [[np.zeros(0)], [np.zeros(0)]]
             for side in (False, True):
                 seen = [group[half[group] != side] for group in (ours, theirs)]
-                if min(map(len, seen)) >= LEAST_MISFITS:
-                    asked = rows[half[rows] == side]
-                    scores[asked] += self._odds(details, seen[0], seen[1], asked)
-        return scores
-
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return one_way_evidence(evidence)
+                if min(map(len, seen)) < LEAST_MISFITS:
+                    continue
+                trait = self._trait(details, *seen)
+                asked = rows[half[rows] == side]
+                scores[asked] += trait(asked)
+                for odds, group in zip(shown, (ours, theirs), strict=True):
+                    odds.append(trait(group[half[group] == side]))
+            excess.append(shared(*map(np.concatenate, shown)))
+        one_way = one_way_evidence(evidence) / OneWayConfusion.innocent
+        return scores, np.maximum(one_way, np.array(excess) / HONEST_EXCESS)
 
     def _beyond_content(self, evidence: Evidence, taken_for: Rows) -> Floats:
         """What samples are made of, beside what the class that they look like is made of, in units of its variation."""
@@ -72,8 +93,8 @@ class SharedTrait(Detector):
         known = details[agreeing] if agreeing.sum() > 2 else details
         return whitened(clipped(details / (known.std(axis=0) + 1e-9)), ridge=self.ridge)
 
-    def _odds(self, details: Floats, ours: Rows, theirs: Rows, asked: Rows) -> Floats:
-        """Log odds that a sample shows what our misfits share and theirs do not.
+    def _trait(self, details: Floats, ours: Rows, theirs: Rows) -> Trait:
+        """What our misfits share and theirs do not.
 
         In whitened details both groups vary alike, so their odds are linear. Some of our misfits are honest: each
         counts by its own odds of showing the trait.
@@ -85,4 +106,22 @@ class SharedTrait(Detector):
             border = (middle + base) / 2 @ trait
             odds = np.clip(details[ours] @ trait - border, -MOST_ODDS, MOST_ODDS)
             weight = 1 / (1 + np.exp(-odds)) + 1e-3
-        return np.asarray(np.clip(details[asked] @ trait - border, -MOST_ODDS, MOST_ODDS))
+        return lambda rows: np.asarray(np.clip(details[rows] @ trait - border, -MOST_ODDS, MOST_ODDS))
+
+
+def shared(ours: Floats, theirs: Floats) -> float:
+    """By how many nats, at least, some of our misfits show a trait more than theirs do.
+
+    Odds against it are not counted, nor is what nearly all of ours have: a class may come from another camera, and its
+    honest misfits with it.
+
+    >>> some, none = np.repeat([3.0, -3.0], [100, 200]), np.full(300, -3.0)
+    >>> round(shared(some, none), 1), shared(none + 6, none), shared(none[:1], none)
+    (0.8, 0.0, 0.0)
+    """
+    if min(len(ours), len(theirs)) < 2:
+        return 0.0
+    common = max(0.0, float(np.quantile(ours, HONEST_PART) - np.quantile(theirs, HONEST_PART)))
+    shown, elsewhere = np.maximum(ours - common, 0), np.maximum(theirs, 0)
+    error = np.sqrt(shown.var() / len(shown) + elsewhere.var() / len(elsewhere))
+    return float(max(0.0, shown.mean() - elsewhere.mean() - DOUBT * error))
