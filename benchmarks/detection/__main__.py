@@ -241,7 +241,8 @@ def _matrix(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if args.cell:
         from benchmarks.detection.measure import measure as measured
 
-        entry = next(entry for entry in grid.entries() if entry.key == args.cell)
+        seed = int(args.cell.rsplit(" ", 1)[1])
+        entry = next(entry for entry in grid.entries(seeds=(seed,)) if entry.key == args.cell)
         json.dump(measured(entry, places, args.peers, args.device), sys.stdout)
         return
     if args.readme or args.page:
