@@ -22,8 +22,9 @@ class Screen(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True, **settings)
-        if "width" not in settings and "COLUMNS" not in os.environ and not self.is_terminal:
-            self.width = ENDLESS
+        if "width" not in settings and not self.is_terminal:
+            columns = os.environ.get("COLUMNS", "")
+            self.width = int(columns) if columns.isdigit() and int(columns) else ENDLESS
 
     @property
     def encoding(self) -> str:

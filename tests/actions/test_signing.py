@@ -169,10 +169,10 @@ def test_a_link_is_not_signed(folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_such_key_is_one_line(folder: Path, tmp_path: Path) -> None:
     """Missing, no PEM, the other half, another kind, another curve, or behind a password."""
+    private, public = make_keys(tmp_path)
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
-    private, public = make_keys(tmp_path)
     odd_private, odd_public = make_keys(tmp_path, "SECP256K1", name="odd")
     locked, _ = make_keys(tmp_path, name="locked", password=b"secret")
     (tmp_path / "text").write_text("no key")
