@@ -346,7 +346,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; whatever goes wrong is one line on stderr and exit code 2."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # unwinds, so nothing half-written stays
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup a hangup is to be ignored
+            signal.signal(number, _end)
     try:
         code = app(standalone_mode=False)
     except SanitizerError as error:
@@ -359,6 +361,12 @@ def main() -> None:
         usage = getattr(error, "format_message", None)  # typer's own complaints about arguments have one
         code = _fail(usage() if usage else f"unexpected {type(error).__name__}: {error}; please report this")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(number: int, _: object) -> None:
+    """Unwind, so that nothing half-written stays; once, for a second signal must not interrupt that."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _fail(message: str) -> int:

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sanitizer.errors import SourceError
+
 Pixels = NDArray[np.uint8]  # (h, w, 3) RGB
 #: What the content of an item is: an encoded image, or the bytes of a little-endian float32 vector.
 Holds = Literal["images", "vectors"]
@@ -115,6 +117,7 @@ def open_source(source: Any, *, image_column: str | None = None, label_column: s
 
 
 def _open_path(uri: str, column: str | None, label_column: str | None) -> Source:
+    _expect_path(uri)
     from sanitizer.sources.folder import FolderSource
     from sanitizer.sources.npz import NpzSource
     from sanitizer.sources.parquet import ParquetSource
@@ -133,3 +136,18 @@ def _open_path(uri: str, column: str | None, label_column: str | None) -> Source
             return ParquetVectorSource(uri, vector_column=column, label_column=label_column)
         return ParquetSource(uri, image_column=column, label_column=label_column)
     return FolderSource(uri, label_column=label_column)
+
+
+def _expect_path(uri: str) -> None:
+    """Complain about what can be no path; whether anything lies there is for the sources to say.
+
+    An empty one means the current folder to the operating system and, from a script, a variable that was never set.
+    """
+    if not uri:
+        raise SourceError("expected a path to the data, got an empty one: name a folder or a file")
+    try:
+        Path(uri).stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return
+    except OSError as error:
+        raise SourceError(f"cannot open {uri[:200]!r} ({error.strerror}): check the path") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +15,14 @@ from sanitizer.progress import SILENT, Progress
 from sanitizer.sources.base import Found, Holds, Pixels, Sample, Source, Status, digest_of, view_digest_of
 from sanitizer.sources.decode import LIMITS, Limits, Refused, Unreadable, decode, fit
 from sanitizer.sources.facts import Fact, Facts
+from sanitizer.sources.isolated import Decoder, could_cost_too_much, decoder
 from sanitizer.store import Store
 
 #: Decoded images are kept while they fit into this much; beyond, they are decoded again when they are needed.
 KEEP_BYTES = 512 * 2**20
+# So many items are read ahead of one that is decoded in another process: both go on at the same time.
+_AHEAD = 64
+_AHEAD_BYTES = 16 * 2**20
 
 #: An image as pixels (h, w, 3), or a vector (d,).
 Decoded = NDArray[Any]
@@ -125,8 +129,7 @@ def take_census(
     kept_bytes = 0
     facts = Facts.of(store if source.holds == "images" else None, limits)
     with progress.stage("reading", None) as advance:
-        for found in source.stream():
-            result, decoded = _examine(found, source.holds, limits, facts)
+        for result, decoded in _examined(source, limits, facts):
             if isinstance(result, Found):
                 others.append(result)
             else:
@@ -168,22 +171,55 @@ def census_of(
     )
 
 
-def _examine(found: Found, holds: Holds, limits: Limits, facts: Facts) -> tuple[Sample | Found, Decoded | None]:
-    """The sample an item turns out to be, or the item with its final status; and its pixels, if it was decoded."""
-    if found.content is None:
+def _examined(source: Source, limits: Limits, facts: Facts) -> Iterator[tuple[Sample | Found, Decoded | None]]:
+    """Every item as the sample it turns out to be, or with its final status; and what was decoded, if it was."""
+    if source.holds == "vectors":
+        for found in source.stream():
+            content = found.content
+            yield (
+                (found, None) if content is None else (_sample_of_vector(found, content), np.frombuffer(content, "<f4"))
+            )
+        return
+    with decoder(limits, look_at) as lent:
+        waiting: deque[_Waiting] = deque()
+        for found in source.stream():
+            digest = "" if found.content is None else digest_of(found.content)
+            sent = found.content is not None and facts.get(digest) is None and could_cost_too_much(found.content)
+            if sent and found.content is not None:
+                lent.send(found.content)
+            waiting.append(_Waiting(replace(found, content=None) if sent else found, digest, sent))
+            while waiting and (lent.idle or len(waiting) > _AHEAD or lent.waiting > _AHEAD_BYTES):
+                yield _settled(waiting.popleft(), lent, limits, facts)
+        while waiting:
+            yield _settled(waiting.popleft(), lent, limits, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An item whose turn has not come."""
+
+    found: Found
+    digest: str  # "" where there is no content
+    sent: bool  # to the other process, which has its content
+
+
+def _settled(item: _Waiting, lent: Decoder, limits: Limits, facts: Facts) -> tuple[Sample | Found, Pixels | None]:
+    found, digest, pixels = item.found, item.digest, None
+    if not digest:
         return found, None
-    digest = digest_of(found.content)
-    if holds == "vectors":
-        vector = _decode(found.content, holds, limits)
-        return Sample(found.id, digest, digest, found.label, (len(vector), 1)), vector
-    fact, pixels = facts.get(digest), None
+    fact = None if item.sent else facts.get(digest)
     if fact is None:
-        fact, pixels = look_at(found.content, limits)
+        fact, pixels = lent.receive() if found.content is None else look_at(found.content, limits)
         if fact.status is not Status.REFUSED:  # "does not fit into memory" may be true only today
             facts.learn(digest, fact)
     if fact.status is not Status.SCANNED:
         return replace(found, content=None, status=fact.status, reason=fact.reason), None
     return Sample(found.id, digest, fact.view_digest, found.label, fact.size), pixels
+
+
+def _sample_of_vector(found: Found, content: bytes) -> Sample:
+    digest = digest_of(content)
+    return Sample(found.id, digest, digest, found.label, (len(content) // 4, 1))
 
 
 def look_at(content: bytes, limits: Limits) -> tuple[Fact, Pixels | None]:

@@ -23,6 +23,7 @@ VIEW = "RGB8, EXIF orientation applied, squashed bilinear"
 # More scans than any encoder writes: each one costs a pass over the whole image (libjpeg's own fuzzers stop here too).
 _MAX_JPEG_SCANS = 500
 _ORIENTATION = 0x0112
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,6 +61,8 @@ def decode(content: bytes, limits: Limits) -> Pixels:
         raise Refused(f"larger than {limits.max_bytes} bytes")
     name = format_of(content)
     if name is None:
+        if content.startswith(_LFS_POINTER):
+            raise Unreadable("a Git LFS pointer in place of the file: run `git lfs pull`")
         raise Unreadable(f"not one of {', '.join(FORMATS)}")
     if name == "JPEG" and content.count(b"\xff\xda") > _MAX_JPEG_SCANS:
         raise Refused(f"more than {_MAX_JPEG_SCANS} JPEG scans")

@@ -29,6 +29,10 @@ CLASS_NAMES = "class_names"
 
 #: What all arrays of a file may take once they are unpacked.
 MAX_BYTES = 16 * 2**30
+#: So much may any file unpack to; beyond, no more than so many times what it takes on the disk. Numbers that were
+#: measured or computed pack two- or threefold; a thousandfold is a bomb.
+_FREE_BYTES = 2**28
+_MAX_RATIO = 50
 
 
 class NpzSource:
@@ -138,13 +142,18 @@ class _Labels:
 class _Arrays:
     """The arrays of an open file, of which nothing is believed but what adds up."""
 
-    def __init__(self, file: zipfile.ZipFile, where: str) -> None:
+    def __init__(self, file: zipfile.ZipFile, where: str, on_disk: int) -> None:
         self.where = where
         self._file = file
         entries = file.infolist()
         size = sum(entry.file_size for entry in entries)
         if size > MAX_BYTES:
             raise SourceError(f"expected arrays of at most {MAX_BYTES} bytes in {where}, got {size}: split the file")
+        if size > max(_FREE_BYTES, _MAX_RATIO * on_disk):
+            raise SourceError(
+                f"expected arrays that unpack to at most {_MAX_RATIO} times the {on_disk} bytes that {where} takes on "
+                f"the disk, got {size} bytes: save it with np.savez"
+            )
         self.headers = {entry.filename.removesuffix(".npy"): self._header(entry) for entry in entries}
         if len(self.headers) != len(entries):
             raise ValueError("two arrays of one name")
@@ -190,9 +199,10 @@ def _opened(path: str, where: str) -> Iterator[_Arrays]:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with ExitStack() as opened:
             raw = opened.enter_context(os.fdopen(handle, "rb"))
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
                 raise ValueError("not a regular file")
-            arrays = _Arrays(opened.enter_context(zipfile.ZipFile(raw)), where)
+            arrays = _Arrays(opened.enter_context(zipfile.ZipFile(raw)), where, 512 * found.st_blocks or found.st_size)
             keep = opened.pop_all()
     except SourceError:
         raise

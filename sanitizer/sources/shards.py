@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from sanitizer.errors import SourceError
 from sanitizer.sources.base import Status
@@ -101,7 +104,7 @@ def batches(entry: Entry, columns: list[str] | None, wanted: Sequence[int] | Non
         return
     wanted = None if wanted is None else sorted(wanted)
     try:
-        with _opened(entry) as file:
+        with _regular(entry) as raw, pq.ParquetFile(raw) as plain, _as_stored(raw, plain) as file:
             start = 0
             for group in range(file.num_row_groups):
                 facts = file.metadata.row_group(group)
@@ -110,8 +113,9 @@ def batches(entry: Entry, columns: list[str] | None, wanted: Sequence[int] | Non
                     size = batch_rows(facts.num_rows, facts.total_byte_size)
                     for rows in file.iter_batches(batch_size=size, row_groups=[group], columns=columns):
                         rows.validate(full=True)
-                        yield Batch(start, rows)
-                        start += rows.num_rows
+                        for part in _unpacked(rows, plain.schema_arrow):
+                            yield Batch(start, part)
+                            start += part.num_rows
                     if start != end:
                         raise ValueError("another number of rows than it announces")
                 start = end
@@ -172,6 +176,56 @@ def _regular(entry: Entry) -> Iterator[BinaryIO]:
 def _opened(entry: Entry) -> Iterator[pq.ParquetFile]:
     with _regular(entry) as raw, pq.ParquetFile(raw) as file:
         yield file
+
+
+def _as_stored(raw: BinaryIO, plain: pq.ParquetFile) -> pq.ParquetFile:
+    """The file once more, so that values stored once for many rows stay one value in memory.
+
+    Unpacked by Arrow, a thousand rows that all point at one value of four megabytes are four gigabytes; and no size
+    that the file announces tells, for it counts the value once.
+    """
+    paths = {plain.schema.column(index).path for index in range(len(plain.schema))}
+    texts = [name for field in plain.schema_arrow for name in _texts(field)]
+    return pq.ParquetFile(raw, metadata=plain.metadata, read_dictionary=[name for name in texts if name in paths])
+
+
+def _texts(field: pa.Field) -> list[str]:
+    """The columns of text or bytes that a field consists of; what lies in lists is no image and no label."""
+    if pa.types.is_struct(field.type):
+        return [f"{field.name}.{name}" for part in field.type for name in _texts(part)]
+    kinds = (pa.types.is_binary, pa.types.is_string, pa.types.is_large_binary, pa.types.is_large_string)
+    return [field.name] if any(is_kind(field.type) for is_kind in kinds) else []
+
+
+def _unpacked(rows: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows as the schema has them, in slices that stay small without their dictionaries."""
+    kinds = [_as_in(column.type, schema.field(name).type) for name, column in zip(rows.schema.names, rows, strict=True)]
+    wanted = pa.schema(list(zip(rows.schema.names, kinds, strict=True)), rows.schema.metadata)
+    ends = np.cumsum(sum((_sizes(column) for column in rows), np.zeros(rows.num_rows, np.int64)))
+    first = 0
+    while first < rows.num_rows:
+        before = ends[first - 1] if first else 0
+        end = max(first + 1, int(np.searchsorted(ends, before + _BATCH_BYTES, "right")))
+        yield rows.slice(first, end - first).cast(wanted)
+        first = end
+
+
+def _as_in(read: pa.DataType, schema: pa.DataType) -> pa.DataType:
+    """The type that the schema has, as far as it was read: of a struct maybe only some fields."""
+    if not pa.types.is_struct(read):
+        return schema
+    return pa.struct([pa.field(part.name, _as_in(part.type, schema.field(part.name).type)) for part in read])
+
+
+def _sizes(column: pa.Array) -> NDArray[np.int64]:
+    """How many bytes each row points at in a dictionary."""
+    if pa.types.is_struct(column.type):
+        return sum((_sizes(part) for part in column.flatten()), np.zeros(len(column), np.int64))
+    if not pa.types.is_dictionary(column.type) or not _texts(pa.field("", column.type.value_type)):
+        return np.zeros(len(column), np.int64)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    sizes: NDArray[np.int64] = pc.fill_null(lengths.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    return sizes
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:

@@ -155,6 +155,12 @@ def test_next_to_nothing_is_unreadable(content: bytes) -> None:
         decode(content, LIMITS)
 
 
+def test_what_git_lfs_left_behind_is_called_by_its_name() -> None:
+    """Somebody cloned without the files, and every image is unreadable: the reason says what to run."""
+    with pytest.raises(Unreadable, match="git lfs pull"):
+        decode(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", LIMITS)
+
+
 def test_other_formats_are_not_even_tried() -> None:
     """PIL could read TGA or ICO; this room does not."""
     for fmt in ("TGA", "ICO", "PCX"):
