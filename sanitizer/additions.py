@@ -36,7 +36,7 @@ class Reference:
     """A fitted set in the eyes of its network, and what was said of every sample."""
 
     about: Mapping[str, Any]  # the network
-    weights: bytes  # of a probe; none of a frozen network, which has its own file
+    weights: Mapping[str, Any]  # tensors of a probe; none of a frozen network, which has its own file
     feature: NDArray[np.float32]  # (n, d)
     labels: NDArray[np.int32]
     flagged: NDArray[np.bool_]
@@ -82,15 +82,13 @@ class Reference:
     @functools.cached_property
     def _probe(self) -> tuple[Any, int]:
         """The probe as it was when its training ended, and how large it sees images; made once in a process."""
-        import safetensors.torch
         import torch
 
         from sanitizer.embed.probe import plan_probe, trained_again
 
         about = self.about
         plan = plan_probe(about["samples"], about["side"], budget=about["budget"], seed=about["seed"])
-        weights = safetensors.torch.load(self.weights)
-        return trained_again(weights, about["classes"], plan, torch.device("cpu")), plan.side
+        return trained_again(dict(self.weights), about["classes"], plan, torch.device("cpu")), plan.side
 
     def _by_backbone(self, images: Sequence[Pixels]) -> NDArray[Any]:
         backbone = _backbone(self.about["name"])
@@ -123,17 +121,27 @@ def reference(store_name: str | None, digest: str) -> Reference | None:
     """What was remembered of the set of a verdict; None where nothing was."""
     store = Store.open(store_name)
     table = next(_shelf(store, digest).tables(), None) if store else None
-    if table is None or not {b"about", b"weights"} <= (table.schema.metadata or {}).keys():
-        return None  # nothing was kept, or something whole that we did not write
-    feature = table["feature"].combine_chunks()
-    return Reference(
-        about=json.loads(table.schema.metadata[b"about"]),
-        weights=table.schema.metadata[b"weights"],
-        feature=feature.flatten().to_numpy().reshape(len(table), -1).astype(np.float32),
-        labels=table["label"].to_numpy(),
-        flagged=table["flagged"].to_numpy(),
-        scores=table["score"].to_numpy(),
-    )
+    return None if table is None else _read(table)
+
+
+def _read(table: pa.Table) -> Reference | None:
+    """What a table of the shelf says; None if it is whole and nothing that we wrote."""
+    import safetensors.torch
+
+    try:
+        metadata = table.schema.metadata or {}
+        weights = metadata[b"weights"]
+        feature = table["feature"].combine_chunks()
+        return Reference(
+            about=json.loads(metadata[b"about"]),
+            weights=safetensors.torch.load(weights) if weights else {},
+            feature=feature.flatten().to_numpy().reshape(len(table), -1).astype(np.float32),
+            labels=table["label"].to_numpy(),
+            flagged=table["flagged"].to_numpy(),
+            scores=table["score"].to_numpy(),
+        )
+    except (AttributeError, KeyError, ValueError, safetensors.SafetensorError):
+        return None
 
 
 def _shelf(store: Store, digest: str) -> Shelf:

@@ -101,11 +101,16 @@ def test_the_probe_is_made_once_in_a_process(
     assert len(made_again) == 1
 
 
-def test_what_somebody_else_left_in_the_store_is_no_reference(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"about": "{}", "weights": b""}, {"about": "{}", "weights": b"no tensors"}, {"about": "{", "weights": b""}],
+    ids=["nothing said", "no features", "no tensors", "no JSON"],
+)
+def test_what_somebody_else_left_in_the_store_is_no_reference(tmp_path: Path, metadata: dict[str, Any]) -> None:
     """Whole, but nothing that we wrote."""
     kept = Store.open(str(tmp_path))
     assert kept is not None
-    kept.shelf("fits", verdict="ab").put(pa.table({"value": [1]}))
+    kept.shelf("fits", verdict="ab").put(pa.table({"value": [1]}).replace_schema_metadata(metadata))
     assert reference(str(tmp_path), "ab") is None
 
 
@@ -138,7 +143,7 @@ def known(flagged: list[int], *, scores: list[float] | None = None) -> Reference
     where = np.r_[np.arange(10.0), 100.0][:, None].astype(np.float32)
     marks = np.isin(np.arange(11), flagged)
     worth = np.array(scores or marks * 5.0, np.float32)
-    return Reference({"kind": "probe"}, b"", where, np.array([0] * 10 + [1], np.int32), marks, worth)
+    return Reference({"kind": "probe"}, {}, where, np.array([0] * 10 + [1], np.int32), marks, worth)
 
 
 def test_neighbours_of_the_same_label_decide() -> None:
