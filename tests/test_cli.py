@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_cli import Answer, Run, runner
+from toy_cli import Answer, Run, assert_one_line, runner
 
 from sanitizer import pipeline, registry
 from sanitizer.record import Verdict
@@ -40,19 +40,6 @@ def _filled(value: int) -> Any:
     import numpy as np
 
     return np.full((6, 6, 3), value, np.uint8)
-
-
-def assert_one_line(answer: Answer, *parts: str) -> None:
-    """Exit code 2, nothing on stdout, one line on stderr that holds the parts, no traceback."""
-    assert answer.code == 2
-    assert answer.out == ""
-    assert answer.err.startswith("sanitizer: ")
-    assert answer.err.count("\n") == 1
-    assert "Traceback" not in answer.err
-    assert "please report" not in answer.err
-    assert len(answer.err) < 500
-    for part in parts:
-        assert part in answer.err
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["scan", "--help"]], ids=" ".join)

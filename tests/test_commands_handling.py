@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from toy_cli import Answer, Run, runner
+from toy_cli import Answer, Run, assert_one_line, runner
 from toy_scans import FAST, contents, hurried, poisoned
 from toys import PLANTED
 
@@ -48,19 +48,6 @@ def verdict(scanned: tuple[Path, Path]) -> Path:
 def flagged(verdict: Path) -> set[str]:
     """The ids of what was flagged."""
     return set(Verdict.read(verdict).suspicious()["id"].to_pylist())
-
-
-def assert_one_line(answer: Answer, *parts: str) -> None:
-    """Exit code 2, nothing on stdout, one line on stderr that holds the parts, no traceback."""
-    assert answer.code == 2
-    assert answer.out == ""
-    assert answer.err.startswith("sanitizer: ")
-    assert answer.err.count("\n") == 1
-    assert "Traceback" not in answer.err
-    assert "please report" not in answer.err
-    assert len(answer.err) < 500
-    for part in parts:
-        assert part in answer.err
 
 
 def test_apply_writes_what_is_left(run: Run, verdict: Path, data: Path, tmp_path: Path) -> None:

@@ -71,3 +71,16 @@ def verdict(*, planted: bool = False, incomplete: tuple[str, ...] = (), refused:
         }
         | parts,
     )  # fmt: skip
+
+
+def assert_one_line(answer: Answer, *parts: str) -> None:
+    """Exit code 2, nothing on stdout, one line on stderr that holds the parts, no traceback."""
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("sanitizer: ")
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+    assert "please report" not in answer.err
+    assert len(answer.err) < 500
+    for part in parts:
+        assert part in answer.err
