@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from test_dropping import judged, png, write_pictures
 
+from sanitizer.actions.journal import ITEMS
 from sanitizer.actions.quarantine import quarantine
 from sanitizer.sources.base import open_source
 
@@ -57,3 +58,10 @@ def tree(root: Path) -> Tree:
         moment = 0 if path.is_dir() else about.st_mtime_ns
         found[str(path.relative_to(root))] = (stat.S_IMODE(about.st_mode), moment, content)
     return found
+
+
+def assert_nothing_lost(scene: Scene, before: Tree) -> None:
+    """Each flagged file lies whole in its place or in quarantine."""
+    for name in scene.paths:
+        places = (scene.root / name, scene.to / ITEMS / name)
+        assert any(path.exists() and path.read_bytes() == before[name][2] for path in places)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from quarantine_toys import DEEP, Scene, Write, make_scene, tree
+from quarantine_toys import DEEP, Scene, tree
 
 from sanitizer.actions.journal import ITEMS, JOURNAL
 from sanitizer.actions.quarantine import restore
 from sanitizer.errors import UsageError
 
-
-@pytest.fixture(autouse=True)
-def unhurried_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody cuts the power here: the hundreds of waits for the disk are left out."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture
-def scene(tmp_path: Path, write_folder: Write) -> Scene:
-    """Two flagged files in awkward places."""
-    return make_scene(tmp_path, write_folder)
+pytestmark = pytest.mark.usefixtures("unhurried_disk")
 
 
 def test_the_journal_says_what_belongs_where(scene: Scene) -> None:
