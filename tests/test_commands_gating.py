@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from toy_cli import Answer, Run, runner
+from toy_gates import scans_without_looking
 from toy_keys import make_keys
 from toy_verdicts import write_folder, write_verdict
 
@@ -105,14 +106,7 @@ def test_changed_data_is_named(run: Run, place: Path) -> None:
 @pytest.fixture
 def scanning(monkeypatch: pytest.MonkeyPatch, place: Path) -> list[Any]:
     """Scans that find one planted sample, without looking."""
-    asked: list[Any] = []
-
-    def scan(source: Any, out: Path, settings: Any, progress: Any) -> None:
-        asked.extend((source, out, settings))
-        write_verdict(Path(source), out, {CAT: "planted"})
-
-    monkeypatch.setattr(pipeline, "scan", scan)
-    return asked
+    return scans_without_looking(monkeypatch)
 
 
 def test_without_a_verdict_it_scans_with_the_settings(run: Run, place: Path, scanning: list[Any]) -> None:
@@ -122,7 +116,7 @@ def test_without_a_verdict_it_scans_with_the_settings(run: Run, place: Path, sca
         "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none")  # fmt: skip
     assert (answer.code, answer.err) == (1, "")
     assert answer.out.endswith("verdict: there\n")
-    source, out, settings = scanning
+    [(source, out, settings)] = scanning
     assert (source, out) == ("data", Path("there"))
     untouched = asdict(pipeline.ScanSettings())
     assert not [name for name, value in asdict(settings).items() if value == untouched[name]]

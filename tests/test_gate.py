@@ -15,19 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from toy_keys import make_keys
+from toy_gates import CAT, DOG, TOTAL, failed
 from toy_verdicts import EACH, pictures, write_folder, write_parquet, write_verdict
 
 from sanitizer import Policy, gate, pipeline
-from sanitizer.actions.manifest import write_manifest
-from sanitizer.actions.signing import sign
-from sanitizer.errors import MissingDependency, SourceError, UsageError
 from sanitizer.outcome import ABOVE, CANNOT_VOUCH, WITHIN, Check, Outcome
-from sanitizer.pipeline import ScanSettings
-from sanitizer.record import MANIFEST, REPORT, SIGNATURE, TABLE, Verdict
-
-TOTAL = 2 * EACH
-CAT, DOG = "cat/0.png", "dog/0.png"
+from sanitizer.record import MANIFEST, SIGNATURE, Verdict
 
 
 @pytest.fixture
@@ -45,11 +38,6 @@ def held(data: Path, tmp_path: Path) -> Callable[..., Outcome]:
         return gate(data, Policy(**policy), verdict=tmp_path / "verdict")
 
     return judge
-
-
-def failed(outcome: Outcome) -> list[str]:
-    """The names of the checks that did not pass."""
-    return [check.name for check in outcome.failed]
 
 
 def test_clean_and_untouched_data_passes(held: Callable[..., Outcome]) -> None:
@@ -218,153 +206,6 @@ def test_a_baseline_that_was_edited_or_is_gone_excuses_nothing(data: Path, tmp_p
     assert "earlier" in outcome.reasons[0]
 
 
-def rewritten(folder: Path, table: pa.Table, summary: dict[str, Any]) -> None:
-    """A verdict folder in which every digest fits, whatever table and summary say."""
-    forged = Verdict(table, summary)
-    forged.write(folder)
-    write_manifest(forged, folder)
-
-
-def with_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
-    """The table with other values in a column."""
-    place = table.column_names.index(name)
-    return table.set_column(place, table.schema.field(name), pa.array(values, table.schema.field(name).type))
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "part"),
-    [
-        ("suspicious", [False] * TOTAL, "not suspicious"),
-        ("kind", [""] * TOTAL, "not suspicious"),
-        ("kind", ["odd"] + [""] * (TOTAL - 1), "nothing known"),
-        ("kind", [None] + [""] * (TOTAL - 1), "lack"),
-        ("suspicious", [None] + [False] * (TOTAL - 1), "lack"),
-        ("status", ["fine"] + ["scanned"] * (TOTAL - 1), "ended as nothing known"),
-        ("status", ["ignored"] + ["scanned"] * (TOTAL - 1), "counts"),
-        ("id", ["cat/0.png"] * TOTAL, "twice"),
-    ],
-)
-def test_a_verdict_that_contradicts_itself_is_not_believed(
-    data: Path, monkeypatch: pytest.MonkeyPatch, column: str, values: list[Any], part: str
-) -> None:
-    """Though every digest fits, and whoever wrote it."""
-
-    def scan(source: Path, out: Path, *given: Any) -> None:
-        made = write_verdict(source, out)
-        flagged = str(made.table["id"][0])
-        made = write_verdict(source, out, {flagged: "planted"})
-        rewritten(out, with_column(made.table, column, values), dict(made.summary))
-
-    monkeypatch.setattr(pipeline, "scan", scan)
-    outcome = gate(data, Policy(max_flagged_fraction=1, max_flagged_fraction_per_class=1))
-    assert (outcome.code, failed(outcome)[0]) == (CANNOT_VOUCH, "consistent")
-    assert part in outcome.reasons[0]
-
-
-@pytest.mark.parametrize("part", ["answer", "classes", "detectors", "calibration"])
-@pytest.mark.parametrize("value", [None, 3, [], [3], {"x": 3}])
-def test_a_summary_in_another_shape_is_not_believed(data: Path, tmp_path: Path, part: str, value: Any) -> None:
-    """Nothing raises, and nothing passes: a folder of another tool, or one made by hand."""
-    folder = tmp_path / "verdict"
-    made = write_verdict(data, folder)
-    rewritten(folder, made.table, {**made.summary, part: value})
-    outcome = gate(data, Policy(require_calibration="self"), verdict=folder)
-    assert outcome.code == CANNOT_VOUCH or (part, value) == ("classes", [])
-    assert outcome.checks
-
-
-@pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
-def test_without_a_verdict_there_is_an_outcome_and_no_verdict(data: Path, tmp_path: Path, there: bool) -> None:
-    """Missing or empty: the reason names the folder."""
-    if there:
-        (tmp_path / "verdict").mkdir()
-    outcome = gate(data, verdict=tmp_path / "verdict")
-    assert (outcome.code, outcome.verdict, outcome.counts) == (CANNOT_VOUCH, None, {})
-    assert str(tmp_path / "verdict") in outcome.reasons[0]
-
-
-def test_what_lies_in_the_folder_must_be_files(data: Path, tmp_path: Path) -> None:
-    """A pipe in place of a table would be waited for for ever, a folder would be read as many tables."""
-    folder = tmp_path / "verdict"
-    for make in (lambda path: os.mkfifo(path), lambda path: path.mkdir()):
-        write_verdict(data, folder)
-        (folder / TABLE).unlink()
-        make(folder / TABLE)
-        outcome = gate(data, verdict=folder)
-        assert outcome.code == CANNOT_VOUCH
-        assert TABLE in outcome.reasons[0]
-        shutil.rmtree(folder)
-
-
-def test_the_report_is_neither_needed_nor_believed(data: Path, tmp_path: Path) -> None:
-    """It is built again from the rest by whoever wants to read it."""
-    folder = tmp_path / "verdict"
-    write_verdict(data, folder)
-    (folder / REPORT).write_text("anything")
-    assert gate(data, verdict=folder).ok
-    (folder / REPORT).unlink()
-    assert gate(data, verdict=folder).ok
-
-
-def test_a_signature_is_asked_for_by_the_policy(data: Path, tmp_path: Path) -> None:
-    """That of the key's holder opens the gate; without a demand nobody looks at it, and it is not foreign."""
-    folder, (private, public) = tmp_path / "verdict", make_keys(tmp_path)
-    write_verdict(data, folder)
-    outcome = gate(data, Policy(signed_by=public), verdict=folder)
-    assert (outcome.code, failed(outcome), outcome.verdict) == (CANNOT_VOUCH, ["signature"], None)
-    assert "sanitizer sign" in outcome.reasons[0]
-    sign(folder, private)
-    outcome = gate(data, Policy(signed_by=public), verdict=folder)
-    assert (outcome.code, outcome.checks[0].said) == (WITHIN, "The manifest is signed with the key 'key.pub'.")
-    assert json.loads(json.dumps(outcome.as_dict()))["policy"]["signed_by"] == str(public)
-    outcome = gate(data, Policy(signed_by=make_keys(tmp_path, name="other")[1]), verdict=folder)
-    assert (outcome.code, failed(outcome)) == (CANNOT_VOUCH, ["signature"])
-    (folder / SIGNATURE).write_text("anything")
-    assert gate(data, verdict=folder).ok
-
-
-def test_a_verdict_made_anew_as_a_whole_is_refused_by_its_signature(data: Path, tmp_path: Path) -> None:
-    """What nothing else can tell from an honest scan: data, table, summary and manifest all agree."""
-    folder, (private, public) = tmp_path / "verdict", make_keys(tmp_path)
-    write_verdict(data, folder, {CAT: "planted"})
-    sign(folder, private)
-    policy = Policy(signed_by=public)
-    assert gate(data, policy, verdict=folder).code == ABOVE
-    write_verdict(data, folder)
-    assert gate(data, verdict=folder).ok
-    outcome = gate(data, policy, verdict=folder)
-    assert (outcome.code, failed(outcome)) == (CANNOT_VOUCH, ["signature"])
-
-
-def test_nothing_is_read_before_the_signature(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the manifest of a stranger nor his table; a pipe in place of the signature is not waited for either."""
-    folder, (_, public) = tmp_path / "verdict", make_keys(tmp_path)
-    write_verdict(data, folder)
-    module = importlib.import_module("sanitizer.gate")
-    for name in ("read_manifest", "verify", "_judged"):
-        monkeypatch.setattr(module, name, None)
-    assert failed(gate(data, Policy(signed_by=public), verdict=folder)) == ["signature"]
-    os.mkfifo(folder / SIGNATURE)
-    assert failed(gate(data, Policy(signed_by=public), verdict=folder)) == ["verdict"]
-
-
-def test_without_the_extra_a_demand_for_a_signature_is_not_met(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The reason says what to install."""
-    write_verdict(data, tmp_path / "verdict")
-    monkeypatch.setitem(sys.modules, "model_signing", None)
-    outcome = gate(data, Policy(signed_by=tmp_path / "key.pub"), verdict=tmp_path / "verdict")
-    assert (outcome.code, failed(outcome)) == (CANNOT_VOUCH, ["signature"])
-    assert "pip install 'dataset-sanitizer[signing]'" in outcome.reasons[0]
-
-
-def test_a_scan_of_its_own_needs_no_signature(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else has had the verdict in his hands."""
-    monkeypatch.setattr(pipeline, "scan", lambda source, out, *given: write_verdict(Path(source), out))
-    assert gate(data, Policy(signed_by=tmp_path / "none.pub")).ok
-
-
 def test_the_columns_that_were_scanned_are_compared(tmp_path: Path) -> None:
     """They are in the verdict, and need not be named again."""
     import pyarrow.parquet as pq
@@ -383,67 +224,6 @@ def test_a_source_that_is_gone_is_nothing_to_train_on(data: Path, tmp_path: Path
     outcome = gate(tmp_path / "gone", verdict=tmp_path / "verdict")
     assert outcome.code == CANNOT_VOUCH
     assert "does not exist" in outcome.reasons[0]
-
-
-@pytest.fixture
-def scanning(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Scans that find one planted sample, without looking."""
-    asked: list[Any] = []
-
-    def scan(source: Any, out: Path, settings: Any, progress: Any) -> None:
-        asked.append((source, out, settings))
-        write_verdict(Path(source), out, {CAT: "planted"})
-
-    monkeypatch.setattr(pipeline, "scan", scan)
-    return asked
-
-
-def test_without_a_verdict_it_scans(data: Path, tmp_path: Path, scanning: list[Any]) -> None:
-    """Into the folder that was named, or into one that is gone afterwards; the same policy decides."""
-    settings = ScanSettings(seed=7)
-    outcome = gate(data, settings=settings, out=tmp_path / "out")
-    assert (outcome.code, outcome.flagged) == (ABOVE, 1)
-    assert scanning == [(data, tmp_path / "out", settings)]
-    assert (tmp_path / "out" / MANIFEST).is_file()
-    assert gate(data, Policy(max_flagged_fraction=1, max_flagged_fraction_per_class=1, max_age_days=1)).ok
-    assert not scanning[1][1].exists()
-
-
-@pytest.mark.parametrize("error", [SourceError("expected images"), MissingDependency("expected timm")])
-def test_a_scan_that_cannot_be_made_vouches_for_nothing(
-    data: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    """The reason is that of the scan."""
-
-    def scan(*given: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(pipeline, "scan", scan)
-    outcome = gate(data)
-    assert (outcome.code, outcome.verdict) == (CANNOT_VOUCH, None)
-    assert str(error)[1:] in outcome.reasons[0]
-
-
-@pytest.mark.parametrize("error", [UsageError("expected another device"), RuntimeError("boom"), KeyboardInterrupt()])
-def test_mistakes_and_accidents_are_no_outcome(
-    data: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    """What nobody foresaw is raised, never waved through."""
-
-    def scan(*given: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(pipeline, "scan", scan)
-    with pytest.raises(type(error)):
-        gate(data)
-
-
-def test_a_verdict_and_a_scan_exclude_each_other(data: Path, tmp_path: Path) -> None:
-    """One would be ignored."""
-    with pytest.raises(UsageError, match="leave out one"):
-        gate(data, verdict=tmp_path, settings=ScanSettings())
-    with pytest.raises(UsageError, match="leave out one"):
-        gate(data, verdict=tmp_path, out=tmp_path / "out")
 
 
 def test_a_policy_may_be_a_file(data: Path, tmp_path: Path) -> None:
