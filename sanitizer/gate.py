@@ -29,7 +29,7 @@ from sanitizer.errors import MissingDependency, SanitizerError, UsageError, Verd
 from sanitizer.outcome import ABOVE, Check, ClassCount, Outcome
 from sanitizer.policy import KINDS, Policy
 from sanitizer.progress import SILENT, Progress
-from sanitizer.record import GALLERY, MANIFEST, REPORT, SIGNATURE, SUMMARY, TABLE, Verdict
+from sanitizer.record import MANIFEST, OWN_FILES, Verdict
 from sanitizer.sources.base import Source, Status, open_source
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "gate"]
 
-#: What may lie in a verdict folder.
-OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, SIGNATURE, REPORT})
 STRICT = Policy()
 _DAY = 24 * 60 * 60  # seconds
 

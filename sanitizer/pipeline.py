@@ -19,7 +19,7 @@ from sanitizer import registry
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
 from sanitizer.recall import Recall
-from sanitizer.record import GALLERY, MANIFEST, REPORT, SIGNATURE, SUMMARY, TABLE, Verdict
+from sanitizer.record import GALLERY, OWN_FILES, Verdict
 from sanitizer.sources.base import Source, open_source
 from sanitizer.sources.census import Census, take_census
 from sanitizer.sources.decode import VIEW
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from sanitizer.second_look import SecondLook
     from sanitizer.verdict import Calibration, Judgement, Opinion
 
-#: Files of a verdict folder: a new scan may replace a folder that holds nothing else, but for a signature of them.
-OWN_FILES = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
 #: Fewer samples than this cannot train a probe that means anything.
 LEAST_SAMPLES = 20
 #: Level of false discovery for ``trusted`` where nobody names one.
@@ -94,7 +92,7 @@ def scan(
     chosen, store, pool = prepared(source, out, settings)
     if out is None:
         return _Scan(pool, chosen, settings, store, progress).verdict()
-    with whole_folder(Path(out), replacing=OWN_FILES | {SIGNATURE}) as folder:
+    with whole_folder(Path(out), replacing=OWN_FILES) as folder:
         scanning = _Scan(pool, chosen, settings, store, progress)
         recall = Recall.of(store, scanning.census, decisive(settings, chosen, pool.uri) if store else None)
         verdict = recall.into(folder)

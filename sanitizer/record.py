@@ -24,6 +24,11 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"  # only where somebody has signed the manifest
 REPORT = "report.html"
 
+#: What a scan writes: a new one may replace a folder that holds nothing else, but for a signature of it.
+WRITTEN = frozenset({TABLE, SUMMARY, GALLERY, MANIFEST, REPORT})
+#: What may lie in a verdict folder.
+OWN_FILES = WRITTEN | {SIGNATURE}
+
 #: Parts of the summary that may differ between two scans that found the same: not in the digest.
 VOLATILE = ("timings", "versions", "source", "device")
 #: Packages whose version can change a result.

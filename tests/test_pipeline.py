@@ -20,8 +20,8 @@ from toys import SIDE, picture, toy_images
 from detectors.base import Detector, Evidence, Floats
 from sanitizer import pipeline, registry
 from sanitizer.errors import SourceError, UsageError
-from sanitizer.pipeline import OWN_FILES, ScanSettings, choose_detectors, scan
-from sanitizer.record import SIGNATURE, Verdict
+from sanitizer.pipeline import ScanSettings, choose_detectors, scan
+from sanitizer.record import SIGNATURE, WRITTEN, Verdict
 from sanitizer.sources.encode import encode
 
 
@@ -178,7 +178,7 @@ def test_a_verdict_folder_holds_its_parts_and_gives_way_to_the_next(
     out = tmp_path / "deep" / "verdict"
     for seed in (0, 1):
         written = scan(toys[0], out, ScanSettings(budget="fast", device="cpu", seed=seed))
-        assert {path.name for path in out.iterdir()} == OWN_FILES
+        assert {path.name for path in out.iterdir()} == WRITTEN
         assert Verdict.read(out).digest == written.digest
         (out / SIGNATURE).touch()
     assert [path.name for path in out.parent.iterdir()] == ["verdict"]

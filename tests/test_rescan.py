@@ -24,8 +24,8 @@ from sanitizer import registry
 from sanitizer.embed.cifar_resnet import CifarResNet
 from sanitizer.errors import UsageError
 from sanitizer.extraction import Extraction
-from sanitizer.pipeline import OWN_FILES, ScanSettings, choose_detectors, decisive, scan
-from sanitizer.record import Verdict
+from sanitizer.pipeline import ScanSettings, choose_detectors, decisive, scan
+from sanitizer.record import WRITTEN, Verdict
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -268,4 +268,4 @@ def test_a_scan_that_is_killed_at_any_moment_goes_on(toys: tuple[Path, set[str]]
             assert Verdict.read(out).digest == calm.digest
     assert start(out, store).wait() == 1
     assert Verdict.read(out).digest == calm.digest
-    assert {path.name for path in out.iterdir()} == OWN_FILES
+    assert {path.name for path in out.iterdir()} == WRITTEN

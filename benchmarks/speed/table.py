@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.detection.matrix_table import plain
 from benchmarks.speed.rows import ROWS, Row
 
 ABSENT = "Not measured yet: `make bench-speed` does."
@@ -59,12 +60,3 @@ def side(row: Row, cost: Mapping[str, float]) -> str:
     if row.unit == "bytes":
         return f"{cost['peak'] / 1e6:,.0f} MB"
     return f"{cost['wall']:.3g} s ({cost['cpu']:.3g} s computing)"
-
-
-def plain(text: str) -> str:
-    r"""Text that ends no field of a table.
-
-    >>> print(plain("a|b"))
-    a\|b
-    """
-    return text.replace("|", "\\|")
