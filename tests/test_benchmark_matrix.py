@@ -80,7 +80,7 @@ class TestFilling:
 
     def fill(self, folder: Path, peers: Path | None = None) -> None:
         """Two cells of a set that is there, and two of one that is not."""
-        wanted = [entry for entry in grid.entries(("gtsrb12", "cifar10"), (0,)) if "badnets" in entry.key]
+        wanted = [entry for entry in grid.entries(("gtsrb12", "cifar10"), (0,)) if "badnets at" in entry.key]
         matrix.fill(wanted, folder / "matrix.json", Places(folder, folder), peers=peers, device="cpu")
 
     def test_what_is_measured_is_kept(

@@ -30,6 +30,8 @@ ATTACKS: dict[str, tuple[float, ...]] = {
     "label_consistent": (0.02,),
     "narcissus": (0.005,),
 }
+#: The same patch on every class, each led to the next one; a class has a tenth of the poison, or a twelfth.
+EVERYWHERE: dict[str, Any] = {"attack": "badnets", "settings": {"mode": "all_to_all"}, "rate": 0.01}
 #: Poison without a trigger, made against a frozen network: of this set alone, of so many of its images (what the public
 #: benchmark of transfer learning gives a victim), at these rates.
 CRAFTED_SET = "cifar10"
@@ -97,3 +99,4 @@ def _cells(seed: int) -> Iterator[Cell]:
         for rate in rates:
             cover = {"cover": COVERS[attack] * rate} if attack in COVERS else {}
             yield Cell(attack=attack, settings=SETTINGS.get(attack, {}) | cover, rate=rate, seed=seed)
+    yield Cell(**EVERYWHERE, seed=seed)

@@ -35,9 +35,14 @@ def render(cells: Mapping[str, Run]) -> str:
 
 
 def _poisoning(runs: Sequence[Run]) -> tuple[str, str]:
-    """The attack, and at what rate."""
+    """The attack, whom it leads where if not all to one class, and at what rate.
+
+    >>> _poisoning([{"poisoning": "badnets mode=all_to_all at 0.01"}])
+    ('badnets all to all', '1 %')
+    """
     words = runs[0]["poisoning"].split()
-    return words[0], f"{float(words[-1]) * 100:g} %" if "at" in words else ""
+    mode = [word.removeprefix("mode=").replace("_", " ") for word in words if word.startswith("mode=")]
+    return " ".join([words[0], *mode]), f"{float(words[-1]) * 100:g} %" if "at" in words else ""
 
 
 def _set(runs: Sequence[Run]) -> str:
@@ -59,8 +64,9 @@ def _said(runs: Sequence[Run]) -> str:
 
 def _place(poisoning: tuple[str, str]) -> tuple[int, str, str]:
     name, rate = poisoning
-    last = len(ORDER) + (name == CONTROL)
-    return ORDER.index(name) if name in ORDER else last, name, rate
+    attack = name.split()[0]
+    last = len(ORDER) + (attack == CONTROL)
+    return ORDER.index(attack) if attack in ORDER else last, name, rate
 
 
 def _line(fields: Sequence[str]) -> str:
