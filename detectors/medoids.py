@@ -7,128 +7,12 @@ pairs of a class; here only neighbours are compared, which is what the largest s
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.base import Detector, Evidence, Family, Floats, Neighbors, Rows, by_class
-
-#: What a row without a medoid among its neighbours is assigned to.
-NOBODY = -1
-#: Who adds less than this to the sum of similarities is a copy of a medoid.
-LEAST_GAIN = 1e-9
-
-
-@dataclass(frozen=True)
-class Similarities:
-    """Similarities within a group of m samples, by their positions in it; a sample is wholly similar to itself.
-
-    ``floor`` bounds what a sample's similarity to all those that are not listed can be.
-    """
-
-    values: Floats  # (m, k), 0 where padded
-    columns: Rows  # (m, k) positions, a row's own where padded
-    floor: Floats  # (m,)
-
-    def offers(self) -> Offers:
-        """Sorted by who offers."""
-        return _ListedOffers(self)
-
-    def assigned(self, picked: Rows) -> Rows:
-        """The most similar medoid of each sample; a medoid's is itself, and ``NOBODY``'s is in no list."""
-        size = len(self.values)
-        is_medoid = np.zeros(size, dtype=bool)
-        is_medoid[picked] = True
-        offered = np.where(is_medoid[self.columns], self.values, 0)
-        nearest = offered.argmax(axis=1)
-        rows = np.arange(size)
-        found = np.where(offered[rows, nearest] > 0, self.columns[rows, nearest], NOBODY)
-        return np.where(is_medoid, rows, found)
-
-
-@dataclass(frozen=True)
-class AllPairs:
-    """Similarities of all pairs in a group of m samples, as the paper has them; for groups that are small enough."""
-
-    values: Floats  # (m, m) symmetric
-
-    @classmethod
-    def of(cls, distances: Floats, unit: float) -> AllPairs:
-        """exp(-distance / unit), written over the distances: two such matrices might not fit."""
-        np.divide(distances, -unit, out=distances)
-        return cls(np.exp(distances, out=distances))
-
-    @property
-    def floor(self) -> Floats:
-        """Every pair is listed, so nothing is left to bound."""
-        return np.zeros(len(self.values))
-
-    def offers(self) -> Offers:
-        """The matrix itself: a row is what a candidate offers."""
-        return _MatrixOffers(self.values)
-
-    def assigned(self, picked: Rows) -> Rows:
-        """The most similar medoid of each sample; a medoid's is itself."""
-        found = picked[self.values[:, picked].argmax(axis=1)]
-        found[picked] = picked
-        return np.asarray(found)
-
-
-class Offers(Protocol):
-    """What candidates offer to those they could stand for; ``best`` is what each of these has already."""
-
-    def gains(self, best: Floats) -> Floats:
-        """What each candidate would add to the sum of ``best``."""
-
-    def gain(self, position: int, best: Floats) -> float:
-        """What one candidate would add."""
-
-    def take(self, position: int, best: Floats) -> None:
-        """Raise ``best`` by what a candidate offers."""
-
-
-class _ListedOffers:
-    def __init__(self, known: Similarities) -> None:
-        size, k = known.values.shape
-        positions = np.arange(size)
-        served = np.concatenate([positions, np.repeat(positions, k)])
-        candidate = np.concatenate([positions, known.columns.ravel()])
-        value = np.concatenate([np.ones(size), known.values.ravel()])
-        order = np.argsort(candidate, kind="stable")
-        self.served, self.value, self.candidate = served[order], value[order], candidate[order]
-        self.ends = np.cumsum(np.bincount(candidate, minlength=size))
-
-    def gains(self, best: Floats) -> Floats:
-        added = np.maximum(self.value - best[self.served], 0)
-        return np.asarray(np.bincount(self.candidate, weights=added, minlength=len(best)))
-
-    def gain(self, position: int, best: Floats) -> float:
-        own = self._own(position)
-        return float(np.maximum(self.value[own] - best[self.served[own]], 0).sum())
-
-    def take(self, position: int, best: Floats) -> None:
-        own = self._own(position)
-        np.maximum.at(best, self.served[own], self.value[own])
-
-    def _own(self, position: int) -> slice:
-        return slice(self.ends[position - 1] if position else 0, self.ends[position])
-
-
-class _MatrixOffers:
-    def __init__(self, values: Floats) -> None:
-        self.values = values
-
-    def gains(self, best: Floats) -> Floats:
-        return np.array([self.gain(position, best) for position in range(len(best))])
-
-    def gain(self, position: int, best: Floats) -> float:
-        return float(np.maximum(self.values[position] - best, 0).sum())
-
-    def take(self, position: int, best: Floats) -> None:
-        np.maximum(best, self.values[position], out=best)
+from detectors.facility import NOBODY, Similarities, assignment, pick_medoids, singletons
 
 
 def similarities(neighbors: Neighbors, rows: Rows, *, unit: float | None = None) -> Similarities:
@@ -158,43 +42,9 @@ def select_medoids(neighbors: Neighbors, rows: Rows, count: int) -> tuple[Rows, 
     among its neighbours is assigned to ``NOBODY``.
     """
     known = similarities(neighbors, rows)
-    picked = lazy_greedy(known, min(count, len(rows)))
+    picked = pick_medoids(known, min(count, len(rows)))
     assigned = assignment(known, picked)
     return rows[picked], np.where(assigned != NOBODY, rows[assigned], NOBODY)
-
-
-def lazy_greedy(known: Similarities | AllPairs, count: int) -> Rows:
-    """At most ``count`` positions that maximise the sum over samples of the similarity to the most similar one picked.
-
-    What a candidate adds only shrinks as others are picked, so what it once would have added is an upper bound,
-    and few bounds have to be renewed for a pick (Minoux 1978).
-    """
-    offers, best = known.offers(), known.floor.copy()
-    queue = [(-gain, position) for position, gain in enumerate(offers.gains(best).tolist())]
-    heapq.heapify(queue)
-    picked: list[int] = []
-    while len(picked) < count:
-        _, position = heapq.heappop(queue)
-        renewed = (-offers.gain(position, best), position)
-        if queue and renewed > queue[0]:
-            heapq.heappush(queue, renewed)
-            continue
-        if -renewed[0] < LEAST_GAIN:
-            break
-        picked.append(position)
-        offers.take(position, best)
-    return np.array(picked, dtype=np.int64)
-
-
-def assignment(known: Similarities | AllPairs, picked: Rows) -> Rows:
-    """The most similar medoid of each sample, by position; a medoid's is itself."""
-    return known.assigned(picked)
-
-
-def singletons(assigned: Rows) -> NDArray[np.bool_]:
-    """Which samples are medoids that nobody but themselves chose."""
-    clusters = np.bincount(assigned[assigned != NOBODY], minlength=len(assigned))
-    return np.asarray((assigned == np.arange(len(assigned))) & (clusters == 1))
 
 
 def loneliness(neighbors: Neighbors, rows: Rows) -> Floats:
@@ -231,7 +81,7 @@ class IsolatedMedoids(Detector):
             rows = members[np.argsort(evidence.keys[members], kind="stable")]
             known = similarities(graph, rows)
             counts = [int(np.ceil(budget * len(rows))) for budget in self.budgets]
-            picked = lazy_greedy(known, max(counts))
+            picked = pick_medoids(known, max(counts))
             scores[rows] = loneliness(graph, rows)
             for count in counts:
                 scores[rows] += singletons(assignment(known, picked[:count]))

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Floats, Neighbors, Rows
-from detectors.medoids import NOBODY, AllPairs, assignment, lazy_greedy, similarities, singletons
+from detectors.facility import NOBODY, AllPairs, assignment, pick_medoids, singletons
+from detectors.medoids import similarities
 from sanitizer.embed.gradients import sketch, squared_distances
 from sanitizer.index import nearest
+from sanitizer.training.cells import MOST_DIMENSIONS, nearest_in_cells
 from sanitizer.training.gradients import LastLayer
 
 #: A sketch errs, so neighbours of weight gradients are chosen from more candidates before the exact re-ranking.
@@ -71,19 +73,27 @@ def _by_all_pairs(own: LastLayer, count: int, unit: float) -> Isolation:
     closest = distances.min(axis=1)
     np.fill_diagonal(distances, 0)
     known = AllPairs.of(distances, unit)
-    return Isolation(singletons(assignment(known, lazy_greedy(known, count))), closest)
+    return Isolation(singletons(assignment(known, pick_medoids(known, count))), closest)
 
 
 def _by_neighbors(own: LastLayer, count: int, unit: float, neighbors: int, device: str) -> Isolation:
     everybody = np.arange(len(own))
-    graph = _search(own, everybody, everybody, neighbors, device)
+    graph = neighborhood(own, neighbors, device)
     known = similarities(graph, everybody, unit=unit)
-    picked = lazy_greedy(known, count)
+    picked = pick_medoids(known, count)
     assigned = assignment(known, picked)
     # Whom a gradient far from every medoid chose is in no list, and that medoid is not alone.
     unknown = np.flatnonzero(assigned == NOBODY)
     assigned[unknown] = _search(own, unknown, np.sort(picked), 1, device).indices[unknown, 0]
     return Isolation(singletons(assigned), graph.distances[:, 0].astype(np.float64))
+
+
+def neighborhood(own: LastLayer, neighbors: int, device: str = "cpu") -> Neighbors:
+    """The nearest others of each gradient; if there are few classes, by cells, so that time grows with their number."""
+    if own.feature is None and own.residual.shape[1] <= MOST_DIMENSIONS:
+        return nearest_in_cells(own.residual, neighbors)
+    everybody = np.arange(len(own))
+    return _search(own, everybody, everybody, neighbors, device)
 
 
 def _search(own: LastLayer, asking: Rows, among: Rows, k: int, device: str) -> Neighbors:

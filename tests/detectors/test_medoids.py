@@ -10,16 +10,8 @@ from scipy.spatial.distance import cdist
 
 from detectors.base import Evidence, Floats, Graph, Neighbors, Rows
 from detectors.checks import auroc, planted
-from detectors.medoids import (
-    NOBODY,
-    IsolatedMedoids,
-    assignment,
-    lazy_greedy,
-    loneliness,
-    select_medoids,
-    similarities,
-    singletons,
-)
+from detectors.facility import NOBODY, assignment, pick_medoids, singletons
+from detectors.medoids import IsolatedMedoids, loneliness, select_medoids, similarities
 from detectors.planted import brute_force, reordered
 
 TRIAL_SEEDS = range(4)
@@ -147,7 +139,7 @@ def test_a_pair_is_not_isolated() -> None:
 def test_a_single_medoid_once_is_a_single_medoid_ever_after() -> None:
     """More medoids only take members away, so counting budgets counts how early."""
     known = similarities(within_class(clusters(2, 200)), np.arange(200))
-    picked = lazy_greedy(known, 200)
+    picked = pick_medoids(known, 200)
     before = np.zeros(200, dtype=bool)
     for count in range(1, 201):
         after = singletons(assignment(known, picked[:count]))
