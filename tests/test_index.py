@@ -1,4 +1,4 @@
-"""Neighbours: both engines agree with each other and with comparing all pairs."""
+"""Neighbours: all engines agree with each other and with comparing all pairs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 
 from detectors.base import Graph, Neighbors
-from sanitizer import index
 from sanitizer.embed.gradients import sketch, squared_distances
 from sanitizer.errors import MissingDependency
-from sanitizer.index import Engine, Group, nearest
+from sanitizer.index import Engine, Group, engines, halved, nearest, pairs, search, tiles
+from sanitizer.index.best import Best
 
 needs_faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="FAISS is not installed")
-ENGINES = [pytest.param("torch"), pytest.param("faiss", marks=needs_faiss)]
+ENGINES = [pytest.param("bf16"), pytest.param("torch"), pytest.param("faiss", marks=needs_faiss)]
 K = 5
 
 
@@ -62,7 +63,7 @@ def test_neighbours_are_those_of_comparing_all_pairs(
     rows: np.ndarray, engine: Engine, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Indices equal, distances to rounding, however many ask at a time."""
-    monkeypatch.setattr(index, "_CHUNK", chunk)
+    monkeypatch.setattr(search, "_CHUNK", chunk)
     found = nearest(rows, everyone(rows), K, engine=engine)
     assert_same(found, brute_force(rows, everyone(rows), K))
     assert (found.distances.dtype, found.indices.dtype) == (np.float32, np.int64)
@@ -71,12 +72,13 @@ def test_neighbours_are_those_of_comparing_all_pairs(
 
 @needs_faiss
 @pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
-def test_engines_agree(rows: np.ndarray, scale: float) -> None:
-    """FAISS and torch return the same arrays, whatever the units of the space."""
+@pytest.mark.parametrize("other", ["torch", "bf16"])
+def test_engines_agree(rows: np.ndarray, scale: float, other: Engine) -> None:
+    """All return the same arrays, whatever the units of the space."""
     scaled = rows.astype(np.float32) * np.float32(scale)
-    one, other = (nearest(scaled, everyone(rows), 32, engine=engine) for engine in ("faiss", "torch"))
-    np.testing.assert_array_equal(one.indices, other.indices)
-    np.testing.assert_array_equal(one.distances, other.distances)
+    one, two = (nearest(scaled, everyone(rows), 32, engine=engine) for engine in ("faiss", other))
+    np.testing.assert_array_equal(one.indices, two.indices)
+    np.testing.assert_array_equal(one.distances, two.distances)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -196,10 +198,66 @@ def test_a_sketch_is_ranked_by_what_it_stands_for(engine: Engine) -> None:
     np.testing.assert_array_equal(found.indices, expected.indices)
 
 
+@pytest.mark.parametrize("side", [37, 299])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_tile_hides_a_neighbour(side: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the pairs are cut up, in groups that are compared with themselves and in those that are not."""
+    monkeypatch.setattr(tiles, "_SIDE", side)
+    rows = np.random.default_rng(seed).normal(size=(300, 40)).astype(np.float32)
+    for groups in (everyone(rows), [(np.arange(300), np.arange(0, 300, 2))], by_label(np.arange(300) % 4)):
+        assert_same(nearest(rows, groups, K, engine="bf16"), brute_force(rows, groups, K))
+
+
+def test_rows_that_bf16_cannot_order_keep_their_neighbours(rows: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    """A clump too tight for its distance from the rest is searched again; how many rows were is told."""
+    space = rows.astype(np.float32)
+    space[:200] = space.mean(axis=0) + 50 + 0.01 * np.random.default_rng(3).normal(size=(200, 24))
+    with caplog.at_level("DEBUG", logger="sanitizer.index"):
+        found = nearest(space, everyone(space), K, engine="bf16")
+    np.testing.assert_array_equal(found.indices, nearest(space, everyone(space), K, spare=295, engine="torch").indices)
+    assert "200 of 300 rows" in caplog.text
+
+
+@pytest.mark.parametrize("far", [0, 100])
+def test_what_is_left_out_is_proven_to_be_farther(far: float) -> None:
+    """Bounds hold for every pair: in a cloud, in a clump, and where one row lies far outside."""
+    rng = np.random.default_rng(5)
+    space = torch.from_numpy(rng.normal(size=(200, 64)).astype(np.float32) * rng.choice([1e-3, 1], size=(200, 1)))
+    space[0] += far
+    rounded = halved.Halved.of(space, space.mean(dim=0))
+    product = (rounded.left() @ rounded.right.T).float()
+    exact = torch.from_numpy(cdist(space.numpy().astype(float), space.numpy().astype(float)))
+    bounds = halved.Bounds.of(rounded)
+    for column in range(200):
+        assert (exact[:, column] <= bounds.farthest(rounded, product[:, column])).all()
+        assert (product[:, column] <= bounds.cut(rounded, exact[:, column].float())).all()
+
+
+def test_neighbours_that_single_precision_cannot_order_are_told_apart() -> None:
+    """Two distances that differ in their eighth digit come in the right order."""
+    vectors = np.array([[0, 0], [1, 1 + 2.0**-23], [1, 1]], np.float32)
+    squared, found = pairs.told_apart(vectors, np.array([0]), np.full((1, 2), 2, np.float32), np.array([[1, 2]]))
+    assert found.tolist() == [[2, 1]]
+    assert squared[0, 0] == 2 < squared[0, 1]
+
+
+def test_the_best_are_the_same_in_whatever_order_they_arrive() -> None:
+    """All at once or one by one; ties go to the smaller index, and places that are left are nobody's."""
+    squared, ids = np.array([3, 1, 1, 2], np.float32), np.array([7, 9, 4, 5])
+    whole, parts = Best(2, 5), Best(2, 5)
+    whole.add(np.ones(4, np.int64), squared, ids)
+    for at in (2, 0, 3, 1):
+        parts.add(np.ones(1, np.int64), squared[[at]], ids[[at]])
+    for best in (whole, parts):
+        assert best.found()[1].tolist() == [[-1] * 5, [4, 9, 5, 7, -1]]
+        assert best.found()[0][1].tolist() == [1, 1, 2, 3, np.inf]
+
+
 @pytest.fixture
 def without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which FAISS is not installed."""
-    monkeypatch.setattr(index, "_faiss", lambda: None)
+    for room in (engines, pairs):
+        monkeypatch.setattr(room, "faiss_or_none", lambda: None)
 
 
 def test_a_missing_engine_comes_with_the_line_that_installs_it(rows: np.ndarray, without_faiss: None) -> None:

@@ -13,6 +13,8 @@ from benchmarks.speed.timing import exponent
 
 #: Of the class, so much is selected.
 SHARE = 0.1
+#: Whom each sample is compared with: as many as ``Epic`` has unless told otherwise.
+NEIGHBORS = 64
 
 
 def against_submodlib(bench: Bench) -> dict[str, Measured]:
@@ -20,7 +22,7 @@ def against_submodlib(bench: Bench) -> dict[str, Measured]:
     folder = _gradients(bench, 5_000)
     found = bench.compare(
         {
-            "ours": (folder, ours("stage:medoids", share=SHARE)),
+            "ours": (folder, ours("stage:medoids", share=SHARE, neighbors=NEIGHBORS)),
             "submodlib": (folder, bench.peer("submodlib_selection", share=SHARE)),
         }
     )
@@ -38,7 +40,7 @@ def against_submodlib(bench: Bench) -> dict[str, Measured]:
 def growth(bench: Bench) -> dict[str, Measured]:
     """From a class of CIFAR's size to one ten times as large."""
     small, large = _gradients(bench, 5_000), _gradients(bench, 50_000)
-    side = ours("stage:medoids", share=SHARE)
+    side = ours("stage:medoids", share=SHARE, neighbors=NEIGHBORS)
     found = bench.compare({"small": (small, side), "large": (large, side)})
     times = len(np.load(large / "gradients.npy")) / len(np.load(small / "gradients.npy"))
     grown = exponent(found.cost["small"], found.cost["large"], times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,15 @@ def nearest_in_class(folder: Path, *, k: int) -> Work:
     return lambda: search(spaces["feature"], labels)
 
 
-def medoids(folder: Path, *, share: float) -> Work:
+def medoids(folder: Path, *, share: float, neighbors: int) -> Work:
     """The medoids of one class by its graph of gradients, and who stands for whom."""
     from detectors.medoids import select_medoids
-    from sanitizer.evidence import NEIGHBORS
-    from sanitizer.index import nearest
+    from sanitizer.training.gradients import LastLayer
+    from sanitizer.training.isolation import neighborhood
 
     def select(rows: np.ndarray) -> Answer:
-        everybody = np.arange(len(rows))
-        graph = nearest(rows, [(everybody, everybody)], NEIGHBORS)
-        picked, assigned = select_medoids(graph, everybody, round(share * len(rows)))
+        graph = neighborhood(LastLayer(rows), neighbors)
+        picked, assigned = select_medoids(graph, np.arange(len(rows)), round(share * len(rows)))
         return {"picked": picked, "assigned": assigned}
 
     rows = np.load(folder / "gradients.npy")
@@ -75,14 +75,12 @@ def medoids(folder: Path, *, share: float) -> Work:
 
 
 def gradient_distances(folder: Path) -> Work:
-    """All squared distances between last-layer gradients, from their two factors."""
-    from sanitizer.embed.gradients import squared_distances
+    """All squared distances between last-layer gradients, from their two factors; in fp32, like the other side."""
+    from sanitizer.embed.gradients import pairwise_squared_distances
 
     spaces, _ = _loaded(folder)
-    residual, feature = spaces["residual"], spaces["feature"]
-    everybody = np.arange(len(feature))
-    others = np.broadcast_to(everybody, (len(feature), len(feature)))
-    return lambda: {"squared": squared_distances(residual, feature, everybody, others)[:ASKED]}
+    compare = partial(pairwise_squared_distances, spaces["residual"], spaces["feature"], np.float32)
+    return lambda: {"squared": compare()[:ASKED]}
 
 
 def gradient_graph(folder: Path) -> Work:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist, pdist
 
-from sanitizer.embed.gradients import sketch, squared_distances
+from sanitizer.embed import gradients
+from sanitizer.embed.gradients import pairwise_squared_distances, sketch, squared_distances
 
 
 def factors(n: int = 60, classes: int = 5, width: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +31,23 @@ def test_distances_are_those_of_the_written_out_gradients() -> None:
     others = np.array([[1, 2, 3], [0, 7, 7], [58, 0, 5]])
     expected = cdist(whole, whole, "sqeuclidean")[rows[:, None], others]
     np.testing.assert_allclose(squared_distances(residual, feature, rows, others), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_all_pairs_are_the_pairs_one_by_one() -> None:
+    """By two products or asked about in turn, few of many or many of few; in fp32 to its rounding."""
+    residual, feature = factors()
+    everyone = np.arange(60)
+    whole = written_out(residual, feature)
+    expected = cdist(whole, whole, "sqeuclidean")
+    np.testing.assert_allclose(pairwise_squared_distances(residual, feature), expected, rtol=1e-9, atol=1e-12)
+    halved = pairwise_squared_distances(residual, feature, np.float32)
+    np.testing.assert_allclose(halved, expected, atol=1e-5 * expected.max())
+    assert halved.dtype == np.float32
+    for often in (0, 60):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gradients, "_OFTEN", often)
+            found = squared_distances(residual, feature, everyone, np.tile(everyone[::-1], (60, 1)))
+        np.testing.assert_allclose(found, expected[:, ::-1], rtol=1e-9, atol=1e-12)
 
 
 def test_a_gradient_is_at_no_distance_from_its_copy() -> None:
