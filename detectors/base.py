@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, TypeVar, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.precision import widened
+
+T = TypeVar("T")
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
@@ -78,6 +81,7 @@ class Evidence:
     keys: NDArray[np.uint64]  # (n,)
     spaces: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> (n, d)
     neighbors: Mapping[str, Neighbors] = field(default_factory=dict)  # graph name -> neighbours
+    _made: dict[tuple[Hashable, ...], Any] = field(default_factory=dict, init=False, repr=False)  # see derived
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,6 +98,28 @@ class Evidence:
     def space(self, name: str) -> Floats:
         """A space as float64, which every formula here computes in."""
         return np.asarray(self.spaces[name], dtype=np.float64)
+
+    def part(self, name: str, rows: Rows) -> Floats:
+        """Some rows of a space as float64, which costs a fraction of the memory of ``space``.
+
+        >>> evidence = Evidence(np.zeros(2, int), ["a"], np.arange(2), {"feature": np.array([[1], [2]], np.float16)})
+        >>> evidence.part("feature", np.array([1]))
+        array([[2.]])
+        """
+        return widened(np.take(self.spaces[name], rows, axis=0), np.float64)
+
+    def derived(self, make: Callable[..., T], *given: Hashable) -> T:
+        """``make(self, *given)``, made once: what several detectors want to know of the same evidence.
+
+        It is kept as long as the evidence, so it has to be small beside the spaces.
+
+        >>> evidence = Evidence(np.zeros(2, int), ["a"], np.arange(2))
+        >>> evidence.derived(Evidence.rows, 0) is evidence.derived(Evidence.rows, 0)
+        True
+        """
+        if (make, *given) not in self._made:
+            self._made[make, *given] = make(self, *given)
+        return cast(T, self._made[make, *given])
 
 
 class Detector(ABC):
@@ -186,6 +212,19 @@ class Detector(ABC):
         names = inspect.signature(type(self).__init__).parameters
         settings = ", ".join(f"{n}={getattr(self, n)!r}" for n in names if n != "self" and hasattr(self, n))
         return f"{type(self).__name__}({settings})"
+
+
+class TwofoldDetector(Detector):
+    """A detector whose two opinions, of samples and of classes, come out of the same look."""
+
+    @abstractmethod
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]: ...
+
+    def _score(self, evidence: Evidence) -> Floats:
+        return self._opinion(evidence)[0]
+
+    def _class_scores(self, evidence: Evidence) -> Floats:
+        return self._opinion(evidence)[1]
 
 
 def by_class(evidence: Evidence) -> list[tuple[int, Rows]]:

@@ -6,14 +6,16 @@ can change the split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Detector, Evidence, Floats, by_class
-from detectors.whitening import class_residuals, in_own_axes, principal_axes, whitened
+from detectors.axes import along_leading_axes
+from detectors.base import Evidence, Floats, TwofoldDetector, by_class
+from detectors.tails import fisher_directions, sharpened_groups, tail_groups, two_means_groups
+from detectors.whitening import along_whitened_axes, enough
 
 #: The gap between the halves of one Gaussian cloud cut at its mean, 2 * sqrt(2/pi) / sqrt(1 - 2/pi).
 CUT_CLOUD = 2.65
@@ -30,36 +32,43 @@ class Split:
 
 def two_means(rows: Floats, start: NDArray[np.bool_], *, rounds: int = 50) -> NDArray[np.bool_]:
     """Lloyd's algorithm for two groups, from a given start, until nothing moves."""
-    return _settled(rows, start, lambda line, _: line, rounds)
+    (group,) = two_means_groups(rows - rows.mean(axis=0), start[None], rounds=rounds)
+    return np.asarray(group)
 
 
 def sharpened(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05, rounds: int = 10) -> NDArray[np.bool_]:
     """Redraw the border between two groups with Fisher's discriminant, until nothing moves."""
-
-    def fisher(line: Floats, inner: NDArray[np.bool_]) -> Floats:
-        return np.asarray(np.linalg.solve(_within(rows, inner, ridge), line))
-
-    return _settled(rows, group, fisher, rounds)
+    (border,) = sharpened_groups(rows - rows.mean(axis=0), group[None], ridge=ridge, rounds=rounds)
+    return np.asarray(border)
 
 
 def fisher_direction(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05) -> Floats:
     """The direction along which two groups lie farthest apart; zero where there are not two."""
-    if not 1 < group.sum() < len(group) - 1:
-        return np.zeros(rows.shape[1])
-    inside, outside = _means(rows, group)
-    return np.asarray(np.linalg.solve(_within(rows, group, ridge), inside - outside))
+    (direction,) = fisher_directions(rows - rows.mean(axis=0), group[None], ridge=ridge)
+    return np.asarray(direction)
 
 
 def cut(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05) -> Split:
     """Describe two groups along Fisher's direction between them."""
-    nothing = Split(np.zeros(len(rows), bool), np.zeros(len(rows)), 0.0)
     if group.sum() * 2 > len(group):
         group = ~group
+    centred = rows - rows.mean(axis=0)
+    return _cut_along(centred @ fisher_direction(rows, group, ridge=ridge), group)
+
+
+def tail_splits(rows: Floats, *, tail: float) -> Iterator[Split]:
+    """Cuts of rows given in their own axes, started from either tail of every axis; each of them once."""
+    centred = rows - rows.mean(axis=0)
+    groups = tail_groups(centred, tail=tail)
+    for along, group in zip(fisher_directions(centred, groups) @ centred.T, groups, strict=True):
+        yield _cut_along(along, group)
+
+
+def _cut_along(along: Floats, group: NDArray[np.bool_]) -> Split:
+    """Describe a smaller group and the rest by where they lie on a line."""
+    nothing = Split(np.zeros(len(along), bool), np.zeros(len(along)), 0.0)
     if not 1 < group.sum() < len(group):
         return nothing
-    inner, outer = _means(rows, group)
-    line = inner - outer
-    along = rows @ np.linalg.solve(_within(rows, group, ridge), line)
     inside, outside = along[group], along[~group]
     spread = np.sqrt((inside.var() + outside.var()) / 2)
     if not spread > 1e-9 * np.abs(along).max():  # constant groups: nothing to measure a distance in
@@ -67,48 +76,7 @@ def cut(rows: Floats, group: NDArray[np.bool_], *, ridge: float = 0.05) -> Split
     return Split(group, (along - outside.mean()) / spread, float((inside.mean() - outside.mean()) / spread))
 
 
-def tail_splits(rows: Floats, *, tail: float) -> Iterator[Split]:
-    """Cuts of rows given in their own axes, one started from either tail of every axis."""
-    centred = rows - rows.mean(axis=0)
-    for along in (*centred.T, *-centred.T):
-        yield cut(centred, sharpened(centred, two_means(centred, along >= np.quantile(along, 1 - tail))))
-
-
-def _settled(
-    rows: Floats,
-    group: NDArray[np.bool_],
-    direction: Callable[[Floats, NDArray[np.bool_]], Floats],
-    rounds: int,
-) -> NDArray[np.bool_]:
-    """Split at the midpoint of the group means along ``direction``, again and again."""
-    for _ in range(rounds):
-        if not 1 < group.sum() < len(group) - 1:
-            break
-        inside, outside = _means(rows, group)
-        moved = (rows - (inside + outside) / 2) @ direction(inside - outside, group) > 0
-        if (moved == group).all():
-            break
-        group = moved
-    return group
-
-
-def _means(rows: Floats, group: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """The means of the two groups, by one product instead of two copies of the rows."""
-    weights = np.stack([group / group.sum(), ~group / (~group).sum()])
-    inside, outside = weights @ rows
-    return inside, outside
-
-
-def _within(rows: Floats, group: NDArray[np.bool_], ridge: float) -> Floats:
-    """The covariance around the two group means, with a share of its mean variance added."""
-    inside, outside = _means(rows, group)
-    centred = rows - np.where(group[:, None], inside, outside)
-    covariance = centred.T @ centred / len(rows)
-    floor = ridge * np.trace(covariance) / len(covariance) or 1.0  # groups of one point each: any direction will do
-    return np.asarray(covariance + floor * np.eye(len(covariance)))
-
-
-class ActivationClustering(Detector):
+class ActivationClustering(TwofoldDetector):
     """The paper's clustering: ``components`` principal components per class, then two-means.
 
     The score is how far a sample lies on the smaller group's side; class evidence is the gap.
@@ -121,23 +89,15 @@ class ActivationClustering(Detector):
     def __init__(self, *, components: int = 10) -> None:
         self.components = components
 
-    def _splits(self, evidence: Evidence) -> list[Split]:
-        features = evidence.space("feature")
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
         splits = []
-        for _, members in by_class(evidence):
-            centred = features[members] - features[members].mean(axis=0)
-            reduced = centred @ principal_axes(centred, self.components).T
+        for label in evidence.classes:
+            reduced = along_leading_axes(evidence, "feature", int(label), self.components)
             splits.append(cut(reduced, two_means(reduced, reduced[:, 0] > 0)))
-        return splits
-
-    def _score(self, evidence: Evidence) -> Floats:
-        return _positions(evidence, self._splits(evidence))
-
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([split.gap for split in self._splits(evidence)])
+        return _positions(evidence, splits), _gaps(splits)
 
 
-class WhitenedTwoMeans(Detector):
+class WhitenedTwoMeans(TwofoldDetector):
     """Two-means in the space whitened by the pooled within-class covariance, started from its tails.
 
     A planted group is separated by a gap; natural sub-populations shade into one another.
@@ -159,19 +119,13 @@ class WhitenedTwoMeans(Detector):
         self.rows_per_axis = rows_per_axis
         self.tail = tail
 
-    def _splits(self, evidence: Evidence) -> list[Split]:
-        rows = whitened(class_residuals(evidence), ridge=self.ridge)
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
         splits = []
-        for _, members in by_class(evidence):
-            reduced = in_own_axes(rows[members], self.axes, self.rows_per_axis)
+        for label, members in by_class(evidence):
+            count = enough(len(members), self.axes, self.rows_per_axis)
+            reduced = along_whitened_axes(evidence, label, count, ridge=self.ridge)
             splits.append(max(tail_splits(reduced, tail=self.tail), key=lambda split: split.gap))
-        return splits
-
-    def _score(self, evidence: Evidence) -> Floats:
-        return _positions(evidence, self._splits(evidence))
-
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([split.gap for split in self._splits(evidence)])
+        return _positions(evidence, splits), _gaps(splits)
 
 
 def _positions(evidence: Evidence, splits: list[Split]) -> Floats:
@@ -180,3 +134,7 @@ def _positions(evidence: Evidence, splits: list[Split]) -> Floats:
     for (_, members), split in zip(by_class(evidence), splits, strict=True):
         scores[members] = split.position * max(0.0, split.gap - CUT_CLOUD)
     return scores
+
+
+def _gaps(splits: list[Split]) -> Floats:
+    return np.array([split.gap for split in splits])

@@ -6,9 +6,12 @@ not learned, or labels flipped towards one class, send samples of *all* classes 
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from detectors.base import Detector, Evidence, Floats
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.base import Detector, Evidence, Floats, Rows
 
 #: Natural confusion leans towards the larger class, so only classes within this factor in size are compared...
 COMPARABLE = 2.0
@@ -16,21 +19,54 @@ COMPARABLE = 2.0
 LEAST_WITNESSES = 3
 #: No sample surprises by more than a probability as small as this.
 LEAST_PROBABILITY = 1e-9
+#: Rows that are in double precision at a time.
+BLOCK = 2048
 
 
-def probabilities(evidence: Evidence) -> Floats:
-    """What the network says, (n, C)."""
-    return _probabilities(evidence.space("residual"), evidence.labels)
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the network says of each sample: how probable its label is, and which other class is most probable."""
+
+    own: Floats  # (n,)
+    best: Floats  # (n,) of the others; -1 where there are none
+    instead: Rows  # (n,)
+    labels: Rows
+
+    @property
+    def taken_for(self) -> Rows:
+        """The most probable class; the first of those that are alike."""
+        other = (self.best > self.own) | ((self.best == self.own) & (self.instead < self.labels))
+        return np.where(other, self.instead, self.labels)
+
+    def misfits(self, confident: float) -> NDArray[np.bool_]:
+        """Which samples are confidently taken for another class."""
+        return np.asarray((self.taken_for != self.labels) & (self.best >= confident))
 
 
-def contradictions(residual: Floats, labels: np.ndarray, confident: float) -> Floats:
+def answers(residual: np.ndarray, labels: Rows) -> Answers:
+    """From softmax - onehot, a few rows at a time: in double precision all of it is large where classes are many."""
+    own, best, instead = np.empty(len(labels)), np.empty(len(labels)), np.empty(len(labels), dtype=np.int64)
+    for start in range(0, len(labels), BLOCK):
+        here = slice(start, start + BLOCK)
+        others = residual[here].astype(np.float64)
+        rows, of_label = np.arange(len(others)), labels[here]
+        own[here] = others[rows, of_label] + 1
+        others[rows, of_label] = -1
+        instead[here] = others.argmax(axis=1)
+        best[here] = others.max(axis=1)
+    return Answers(own, best, instead, labels)
+
+
+def answered(evidence: Evidence) -> Answers:
+    """The answers that are known of samples."""
+    return answers(evidence.spaces["residual"], evidence.labels)
+
+
+def contradictions(said: Answers, classes: int, confident: float) -> Floats:
     """How many samples of each label are confidently taken for each other class, (C, C)."""
-    classes = residual.shape[1]
-    probability = _probabilities(residual, labels)
-    taken_for = probability.argmax(axis=1)
-    wrong = (taken_for != labels) & (probability.max(axis=1) >= confident)
+    wrong = said.misfits(confident)
     counts = np.zeros((classes, classes))
-    np.add.at(counts, (labels[wrong], taken_for[wrong]), 1)
+    np.add.at(counts, (said.labels[wrong], said.taken_for[wrong]), 1)
     return counts
 
 
@@ -53,15 +89,10 @@ def one_way(counts: Floats, sizes: Floats) -> Floats:
 
 def one_way_evidence(evidence: Evidence, *, confident: float = 0.8) -> Floats:
     """The evidence of ``one_way`` against each class that occurs."""
-    residual = evidence.space("residual")
-    sizes = np.bincount(evidence.labels, minlength=residual.shape[1]).astype(float)
-    return np.asarray(one_way(contradictions(residual, evidence.labels, confident), sizes)[evidence.classes])
-
-
-def _probabilities(residual: Floats, labels: np.ndarray) -> Floats:
-    probability = residual.copy()
-    probability[np.arange(len(labels)), labels] += 1
-    return probability
+    classes = evidence.spaces["residual"].shape[1]
+    sizes = np.bincount(evidence.labels, minlength=classes).astype(float)
+    counts = contradictions(evidence.derived(answered), classes, confident)
+    return np.asarray(one_way(counts, sizes)[evidence.classes])
 
 
 class OneWayConfusion(Detector):
@@ -81,9 +112,7 @@ class OneWayConfusion(Detector):
         self.confident = confident
 
     def _score(self, evidence: Evidence) -> Floats:
-        residual = evidence.space("residual")
-        own = residual[np.arange(len(evidence)), evidence.labels] + 1
-        return np.asarray(-np.log(np.maximum(own, LEAST_PROBABILITY)))
+        return np.asarray(-np.log(np.maximum(evidence.derived(answered).own, LEAST_PROBABILITY)))
 
     def _class_scores(self, evidence: Evidence) -> Floats:
         return one_way_evidence(evidence, confident=self.confident)

@@ -7,9 +7,11 @@ no labels, the whole set is one class.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.base import Detector, Evidence, Family, Floats, MissingEvidence, Neighbors, Rows, by_class
 
@@ -19,9 +21,11 @@ RESOLUTION = 1e-3
 MOST_DIMENSIONS = 100.0
 #: Spread of log distances that even a perfectly even class is granted.
 LEAST_SPREAD = 0.05
+#: Rows whose neighbourhoods are in double precision at a time.
+BLOCK = 4096
 
 
-def k_distance(distances: Floats) -> Floats:
+def k_distance(distances: np.ndarray) -> Floats:
     """The distance to the last neighbour of each row, (n, k) -> (n,); NaN for a sample without neighbours.
 
     >>> k_distance(np.array([[1.0, 2.0], [1.0, np.inf], [np.inf, np.inf]]))
@@ -29,7 +33,7 @@ def k_distance(distances: Floats) -> Floats:
     """
     found = np.isfinite(distances).sum(axis=1)
     last = np.take_along_axis(distances, np.maximum(found - 1, 0)[:, None], axis=1)[:, 0]
-    return np.where(found > 0, last, np.nan)
+    return np.where(found > 0, last, np.nan).astype(np.float64)
 
 
 def class_median(values: Floats, labels: Rows) -> Floats:
@@ -67,16 +71,35 @@ def neighbor_mean(values: Floats, indices: Rows, *, alone: float) -> Floats:
     return np.where(real.any(axis=1), total / np.maximum(real.sum(axis=1), 1), alone)
 
 
-def local_outlier_factor(distances: Floats, indices: Rows, k_distances: Floats) -> Floats:
+def in_blocks(size: int, formula: Callable[[slice], Floats]) -> Floats:
+    """What a formula says of every row (n,), some rows at a time: neighbourhoods are never all in double precision."""
+    blocks = (slice(start, start + BLOCK) for start in range(0, size, BLOCK))
+    return np.concatenate([np.zeros(0), *map(formula, blocks)])
+
+
+def local_outlier_factor(distances: np.ndarray, indices: Rows, k_distances: Floats) -> Floats:
     """How much denser the neighbours live than the sample: 1 is usual."""
-    reach = np.maximum(k_distances[indices], np.where(indices >= 0, distances, 0))
-    density = 1 / neighbor_mean(reach, indices, alone=1.0)
-    return neighbor_mean(density[indices] / density[:, None], indices, alone=1.0)
+
+    def density_of(here: slice) -> Floats:
+        nearest = indices[here]
+        reach = np.maximum(k_distances[nearest], np.where(nearest >= 0, distances[here], 0))
+        return 1 / neighbor_mean(reach, nearest, alone=1.0)
+
+    density = in_blocks(len(indices), density_of)
+
+    def factor(here: slice) -> Floats:
+        return neighbor_mean(density[indices[here]] / density[here, None], indices[here], alone=1.0)
+
+    return in_blocks(len(indices), factor)
 
 
 def simplified_lof(indices: Rows, k_distances: Floats) -> Floats:
     """The sample's k-distance over those of its neighbours, on average: 1 is usual."""
-    return neighbor_mean(k_distances[:, None] / k_distances[indices], indices, alone=1.0)
+
+    def factor(here: slice) -> Floats:
+        return neighbor_mean(k_distances[here, None] / k_distances[indices[here]], indices[here], alone=1.0)
+
+    return in_blocks(len(indices), factor)
 
 
 def intrinsic_dimension(distances: Floats) -> Floats:
@@ -97,8 +120,13 @@ def intrinsic_dimension(distances: Floats) -> Floats:
 
 def dimension_aware_outlierness(indices: Rows, k_distances: Floats, dimensions: Floats) -> Floats:
     """The log ratio of densities between neighbours and sample, in the dimension that they live in: 0 is usual."""
-    ratios = np.log(k_distances[:, None] / k_distances[indices])
-    return neighbor_mean(dimensions[indices] * ratios, indices, alone=0.0)
+
+    def ratio(here: slice) -> Floats:
+        nearest = indices[here]
+        ratios = np.log(k_distances[here, None] / k_distances[nearest])
+        return neighbor_mean(dimensions[nearest] * ratios, nearest, alone=0.0)
+
+    return in_blocks(len(indices), ratio)
 
 
 class KDistance(Detector):
@@ -174,7 +202,8 @@ class DAO(Detector):
     def _score(self, evidence: Evidence) -> Floats:
         distances, indices = _nearest(self, evidence, self.neighbors[0], self.k)
         k_distances = settled(k_distance(distances), evidence.labels)
-        return dimension_aware_outlierness(indices, k_distances, intrinsic_dimension(distances))
+        dimensions = in_blocks(len(evidence), lambda here: intrinsic_dimension(distances[here].astype(np.float64)))
+        return dimension_aware_outlierness(indices, k_distances, dimensions)
 
 
 class Tightness(Detector):
@@ -204,14 +233,17 @@ class Tightness(Detector):
 
     def _class_scores(self, evidence: Evidence) -> Floats:
         """The mean of the k + 1 highest scores: what one clump that fills its own neighbourhoods adds up to."""
+        return self._opinion(evidence)[1]
+
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
         scores = self._score(evidence)
-        return np.array([np.sort(scores[rows])[-self.k - 1 :].mean() for _, rows in by_class(evidence)])
+        return scores, np.array([np.sort(scores[rows])[-self.k - 1 :].mean() for _, rows in by_class(evidence)])
 
 
-def _nearest(detector: Detector, evidence: Evidence, name: str, k: int) -> tuple[Floats, Rows]:
-    """The first k columns of a graph: distances as float64, and indices."""
+def _nearest(detector: Detector, evidence: Evidence, name: str, k: int) -> tuple[NDArray[np.float32], Rows]:
+    """The first k columns of a graph, as they are stored: distances and indices."""
     graph: Neighbors = evidence.neighbors[name]
     columns = graph.indices.shape[1]
     if columns < k:
         raise MissingEvidence(f"{detector!r} needs {k} neighbours a sample; {name!r} was extracted with {columns}")
-    return graph.distances[:, :k].astype(np.float64), graph.indices[:, :k]
+    return graph.distances[:, :k], graph.indices[:, :k]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Detector, Evidence, Floats, by_class
+from detectors.tails import distinct
 
 #: Residuals this short say nothing of their direction: half precision cannot tell where they point.
 LEAST_RESIDUAL = 1e-5
@@ -20,6 +21,10 @@ LEAST_RESIDUAL = 1e-5
 LEAST_LENGTH = 1e-6
 #: The share of a class, those that point farthest away, among which an opposite pole may start.
 FARTHEST = 0.1
+#: The share of a class from which on its members are masked, and not copied.
+MOST = 0.25
+#: Products that are in memory at a time.
+AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -30,19 +35,46 @@ class Gradients:
     feature: Floats  # (m, d)
 
     def cosine(self, members: NDArray[np.bool_]) -> Floats:
-        """The cosine of each with the mean gradient of ``members``, (m,); 0 where either has no direction.
+        """The cosine of each with the mean gradient of ``members``, (m,); 0 where either has no direction."""
+        return np.asarray(self.cosines(members[None])[0])
+
+    def cosines(self, groups: NDArray[np.bool_]) -> Floats:
+        """The same for several groups, (g, m).
 
         Few members are compared one by one; of many, the mean (C, d) is smaller than the comparisons.
         """
-        residual, feature = self.residual[members], self.feature[members]
-        classes, width = residual.shape[1], feature.shape[1]
-        if len(residual) * (classes + width) < classes * width:
-            pairs = (self.residual @ residual.T) * (self.feature @ feature.T)
-            products, length = pairs.mean(axis=1), np.sqrt(max(0.0, pairs[members].mean()))
-        else:
-            mean = residual.T @ feature / len(residual)
-            products, length = ((self.residual @ mean) * self.feature).sum(axis=1), np.linalg.norm(mean)
-        return np.asarray(products / length if length > LEAST_LENGTH else np.zeros(len(products)))
+        classes, width = self.residual.shape[1], self.feature.shape[1]
+        few = groups.sum(axis=1) * (classes + width) < classes * width
+        found = np.zeros(groups.shape)
+        for number in np.flatnonzero(few):
+            found[number] = self._with_members(groups[number])
+        means = {number: self._mean(groups[number]) for number in np.flatnonzero(~few)}
+        lengths = {number: np.linalg.norm(mean) for number, mean in means.items()}
+        long = [number for number, length in lengths.items() if length > LEAST_LENGTH]
+        if long:
+            found[long] = self._products(np.concatenate([means[number] / lengths[number] for number in long]).T)
+        return found
+
+    def _with_members(self, members: NDArray[np.bool_]) -> Floats:
+        pairs = (self.residual @ self.residual[members].T) * (self.feature @ self.feature[members].T)
+        length = np.sqrt(max(0.0, pairs[members].mean()))
+        return np.asarray(pairs.mean(axis=1) / length if length > LEAST_LENGTH else np.zeros(len(pairs)))
+
+    def _mean(self, members: NDArray[np.bool_]) -> Floats:
+        if members.mean() > MOST:  # a zero for the others is less than a copy of the features of these
+            return np.asarray((self.residual * members[:, None]).T @ self.feature / members.sum())
+        return np.asarray(self.residual[members].T @ self.feature[members] / members.sum())
+
+    def _products(self, others: Floats) -> Floats:
+        """With other gradients (d, g * C), (g, m): no gradient is written out, and few samples are read at a time."""
+        classes = self.residual.shape[1]
+        found = np.empty((others.shape[1] // classes, len(self.feature)))
+        step = max(1, AT_ONCE // others.shape[1])
+        for start in range(0, len(self.feature), step):
+            here = slice(start, start + step)
+            lines = (self.feature[here] @ others).reshape(-1, len(found), classes)
+            found[:, here] = np.einsum("mgc,mc->gm", lines, self.residual[here])
+        return found
 
 
 @dataclass(frozen=True)
@@ -66,7 +98,7 @@ class Poles:
 
 def unit_gradients(residual: Floats, feature: Floats) -> Gradients:
     """Both factors at length one, which makes their product's length one."""
-    return Gradients(_unit(residual, LEAST_RESIDUAL), _unit(feature, 0))
+    return Gradients(_unit(residual.copy(), LEAST_RESIDUAL), _unit(feature.copy(), 0))
 
 
 def poles(gradients: Gradients, own_residual: Floats, *, share: float, starts: int, rounds: int = 5) -> Poles:
@@ -77,20 +109,20 @@ def poles(gradients: Gradients, own_residual: Floats, *, share: float, starts: i
     middle of the samples nearest to it.
     """
     own = gradients.cosine(own_residual <= np.median(own_residual))
-    tried = [_moved(gradients, own, start, share, rounds) for start in far_apart(gradients, own, starts)]
-    return max(tried, key=lambda found: found.dispersion)
+    groups = np.array(list(far_apart(gradients, own, starts)))
+    return max(_moved(gradients, own, groups, share, rounds), key=lambda found: found.dispersion)
 
 
-def _moved(gradients: Gradients, own: Floats, start: NDArray[np.bool_], share: float, rounds: int) -> Poles:
-    """The opposite pole where it settles from one start."""
-    found = Poles(own, gradients.cosine(start))
-    for _ in range(rounds):
-        nearest = _highest(found.nearness, share)
-        if (nearest == start).all():
+def _moved(gradients: Gradients, own: Floats, groups: NDArray[np.bool_], share: float, rounds: int) -> Iterator[Poles]:
+    """The opposite pole where it settles from each start; starts that meet go on as one."""
+    for left in range(rounds, -1, -1):
+        found = [Poles(own, opposite) for opposite in gradients.cosines(groups)]
+        nearest = np.array([_highest(there.nearness, share) for there in found])
+        settled = (nearest == groups).all(axis=1) | (left == 0)
+        yield from (there for there, is_settled in zip(found, settled, strict=True) if is_settled)
+        if settled.all():
             break
-        start = nearest
-        found = Poles(own, gradients.cosine(start))
-    return found
+        groups = distinct(nearest[~settled])
 
 
 def far_apart(gradients: Gradients, own: Floats, starts: int) -> Iterator[NDArray[np.bool_]]:
@@ -108,8 +140,10 @@ def _highest(values: Floats, share: float) -> NDArray[np.bool_]:
 
 
 def _unit(rows: Floats, least: float) -> Floats:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.where(lengths > least, rows / np.maximum(lengths, least or 1e-300), 0))
+    """Rows at length one, in place; those that are too short are 0."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    rows /= np.where(lengths > least, lengths, np.inf)
+    return rows
 
 
 class GradientDirection(Detector):
@@ -129,19 +163,19 @@ class GradientDirection(Detector):
         self.share = share
         self.starts = starts
 
-    def _poles(self, evidence: Evidence) -> list[Poles]:
-        residual, feature = evidence.space("residual"), evidence.space("feature")
-        found = []
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
+        scores, dispersion = np.zeros(len(evidence)), []
         for label, members in by_class(evidence):
-            gradients = unit_gradients(residual[members], feature[members])
-            found.append(poles(gradients, -residual[members, label], share=self.share, starts=self.starts))
-        return found
+            residual, feature = evidence.part("residual", members), evidence.part("feature", members)
+            own = -residual[:, label]
+            gradients = Gradients(_unit(residual, LEAST_RESIDUAL), _unit(feature, 0))
+            found = poles(gradients, own, share=self.share, starts=self.starts)
+            scores[members] = found.nearness
+            dispersion.append(found.dispersion)
+        return scores, np.array(dispersion)
 
     def _score(self, evidence: Evidence) -> Floats:
-        scores = np.zeros(len(evidence))
-        for (_, members), found in zip(by_class(evidence), self._poles(evidence), strict=True):
-            scores[members] = found.nearness
-        return scores
+        return self._opinion(evidence)[0]
 
     def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([found.dispersion for found in self._poles(evidence)])
+        return self._opinion(evidence)[1]

@@ -6,15 +6,20 @@ a planted sample was first taken for what it shows, at a loss worse than guessin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.base import Detector, Evidence, Floats, by_class
+from detectors.base import Detector, Evidence, Floats, Rows, by_class
 
 #: The loss of an even chance: below it, the label is more likely than not, and counts as learned.
 LEARNED = float(np.log(2))
 #: Losses below this are certainty, and half precision.
 LEAST_LOSS = 1e-3
+#: Samples whose losses are in double precision at a time.
+BLOCK = 4096
 
 
 def surprise(losses: Floats, group: NDArray[np.bool_], *, errors: float = 2.0) -> float:
@@ -23,12 +28,31 @@ def surprise(losses: Floats, group: NDArray[np.bool_], *, errors: float = 2.0) -
     A lower bound, ``errors`` standard errors below the mean: three odd samples surprise nobody. Epochs are
     compared one by one, because the members of a planted group are believed, and given up, together.
     """
-    if not 1 < group.sum() < len(group):
-        return 0.0
-    inside, outside = losses[group], losses[~group]
-    worse = inside.mean(axis=0) - outside.mean(axis=0)
-    error = inside.std(axis=0, ddof=1) / np.sqrt(len(inside))
-    return float(max(0.0, (worse - errors * error).max()))
+    return Losses.of(losses).surprise(np.flatnonzero(group), errors=errors)
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """The losses of a class, for many of its groups to be compared with the rest of it."""
+
+    values: Floats  # (m, epochs)
+    total: Floats  # (epochs,)
+
+    @classmethod
+    def of(cls, values: Floats) -> Losses:
+        """With their sum, which is that of any group and of its rest."""
+        return cls(values, values.sum(axis=0))
+
+    def surprise(self, members: Rows, *, errors: float = 2.0) -> float:
+        """See ``surprise``."""
+        size = len(members)
+        if not 1 < size < len(self.values):
+            return 0.0
+        inside = self.values[members]
+        mean = inside.mean(axis=0)
+        worse = mean - (self.total - size * mean) / (len(self.values) - size)
+        error = inside.std(axis=0, ddof=1) / np.sqrt(size)
+        return float(max(0.0, (worse - errors * error).max()))
 
 
 class PersistentLoss(Detector):
@@ -43,8 +67,9 @@ class PersistentLoss(Detector):
     says = "It kept contradicting its label to the end of training."
 
     def _score(self, evidence: Evidence) -> Floats:
-        losses = evidence.space("loss")
-        return beyond_class(losses[:, losses.shape[1] // 2 :].mean(axis=1), evidence)
+        return beyond_class(
+            of_losses(evidence, lambda losses: losses[:, losses.shape[1] // 2 :].mean(axis=1)), evidence
+        )
 
 
 class EarlyEase(Detector):
@@ -61,10 +86,13 @@ class EarlyEase(Detector):
     says = "It was learned sooner than the rest of its class, as something easier than its content would be."
 
     def _score(self, evidence: Evidence) -> Floats:
-        losses = evidence.space("loss")
-        early = losses[:, : (losses.shape[1] + 2) // 3].mean(axis=1)
         guessing = np.log(max(1, len(evidence.classes)))
-        return beyond_class(np.maximum(losses[:, 0], guessing) - early, evidence)
+
+        def fall(losses: Floats) -> Floats:
+            early = losses[:, : (losses.shape[1] + 2) // 3].mean(axis=1)
+            return np.asarray(np.maximum(losses[:, 0], guessing) - early)
+
+        return beyond_class(of_losses(evidence, fall), evidence)
 
 
 class AreaUnderMargin(Detector):
@@ -79,7 +107,7 @@ class AreaUnderMargin(Detector):
     says = "Throughout training the odds stood against its label."
 
     def _score(self, evidence: Evidence) -> Floats:
-        return beyond_class(-log_odds(evidence.space("loss")).mean(axis=1), evidence)
+        return beyond_class(of_losses(evidence, lambda losses: -log_odds(losses).mean(axis=1)), evidence)
 
 
 class Forgetting(Detector):
@@ -91,7 +119,14 @@ class Forgetting(Detector):
     says = "The model kept forgetting it after it had learned it, or never did learn it."
 
     def _score(self, evidence: Evidence) -> Floats:
-        return beyond_class(forgotten(evidence.space("loss")), evidence)
+        return beyond_class(of_losses(evidence, forgotten), evidence)
+
+
+def of_losses(evidence: Evidence, formula: Callable[[Floats], Floats]) -> Floats:
+    """What a formula makes of the losses of every sample (n,), some samples at a time."""
+    order = np.arange(len(evidence))
+    found = [formula(evidence.part("loss", order[start : start + BLOCK])) for start in range(0, len(order), BLOCK)]
+    return np.concatenate([np.zeros(0), *found])
 
 
 def log_odds(losses: Floats) -> Floats:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from detectors.base import Detector, Evidence, Family, Floats, Rows
-from detectors.confusion import LEAST_PROBABILITY, probabilities
+from detectors.confusion import LEAST_PROBABILITY, Answers, answered
 from detectors.dynamics import log_odds
 
 #: Fewer classes may all resemble each other: then honest confusion is even as well.
@@ -40,7 +40,7 @@ class EvenContradictions(Detector):
         self.rare = rare
 
     def _score(self, evidence: Evidence) -> Floats:
-        odds, instead = contradiction(probabilities(evidence), evidence.labels)
+        odds, instead = contradiction(evidence.derived(answered))
         losses = evidence.space("loss")
         first = min(losses.shape[1] - 1, round(losses.shape[1] * (1 - self.late)))
         doubts = (odds - log_odds(losses[:, first:].mean(axis=1))) / 2
@@ -50,7 +50,7 @@ class EvenContradictions(Detector):
 
     def _class_scores(self, evidence: Evidence) -> Floats:
         """How common rare pairs are, in units of the average pair: 1 where all are alike; of the whole set."""
-        between = _between(self._pairs(*contradiction(probabilities(evidence), evidence.labels), evidence.labels))
+        between = _between(self._pairs(*contradiction(evidence.derived(answered)), evidence.labels))
         enough = len(evidence.classes) >= ENOUGH_CLASSES and between.any()
         even = float(np.quantile(between, self.rare) / between.mean()) if enough else 0.0
         return np.full(len(evidence.classes), even)
@@ -64,21 +64,16 @@ class EvenContradictions(Detector):
         return pairs
 
 
-def contradiction(probability: Floats, labels: Rows) -> tuple[Floats, Rows]:
+def contradiction(said: Answers) -> tuple[Floats, Rows]:
     """The log odds of the best other label against each sample's own, and which label that is.
 
-    >>> odds, instead = contradiction(np.array([[0.1, 0.8, 0.1], [0.5, 0.25, 0.25]]), np.array([0, 0]))
+    >>> from detectors.confusion import answers
+    >>> odds, instead = contradiction(answers(np.array([[-0.9, 0.8, 0.1], [-0.5, 0.25, 0.25]]), np.array([0, 0])))
     >>> odds.round(2).tolist(), instead.tolist()
     ([2.08, -0.69], [1, 1])
     """
-    rows = np.arange(len(labels))
-    others = probability.copy()
-    own = others[rows, labels]
-    others[rows, labels] = -1
-    instead = others.argmax(axis=1)
-    best = others[rows, instead]
-    odds = np.log(np.maximum(best, LEAST_PROBABILITY) / np.maximum(own, LEAST_PROBABILITY))
-    return np.asarray(odds), np.asarray(instead)
+    odds = np.log(np.maximum(said.best, LEAST_PROBABILITY) / np.maximum(said.own, LEAST_PROBABILITY))
+    return np.asarray(odds), said.instead
 
 
 def _between(pairs: Floats) -> Floats:

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from detectors.base import Detector, Evidence, Family, Floats, MissingEvidence, Neighbors, Rows, by_class
 from detectors.density import RESOLUTION, class_median, k_distance
-from detectors.dynamics import surprise
+from detectors.dynamics import Losses
 
 #: Fewer samples than this are no group.
 LEAST_MEMBERS = 4
@@ -30,11 +30,11 @@ def mutual_groups(indices: Rows) -> Rows:
     >>> mutual_groups(np.array([[1], [0], [1], [4], [3]])).tolist()
     [0, 0, 1, 2, 2]
     """
-    size, k = indices.shape
-    ends, other_ends = np.repeat(np.arange(size), k), indices.ravel()
-    real = other_ends >= 0
-    listed = coo_array((np.ones(real.sum()), (ends[real], other_ends[real])), shape=(size, size)).tocsr()
-    return np.asarray(connected_components(listed.multiply(listed.T), directed=False)[1], dtype=np.int64)
+    real = indices >= 0
+    starts = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
+    found = indices[real].astype(np.int32)
+    listed = csr_array((np.ones(len(found), dtype=np.int8), found, starts), shape=(len(indices),) * 2)
+    return np.asarray(connected_components(listed.multiply(listed.T.tocsr()), directed=False)[1], dtype=np.int64)
 
 
 def cohesion(distances: Floats, is_inside: NDArray[np.bool_], least: float) -> float:
@@ -50,10 +50,12 @@ def cohesion(distances: Floats, is_inside: NDArray[np.bool_], least: float) -> f
     return float(max(0.0, np.median(np.log(np.maximum(outside, least) / np.maximum(inside, least)))))
 
 
-def _of_size(group_of: Rows, least: float, most: float) -> list[int]:
-    """The groups of at least and at most so many members."""
-    groups, sizes = np.unique(group_of, return_counts=True)
-    return [int(group) for group in groups[(sizes >= least) & (sizes <= most)]]
+def groups_of_size(group_of: Rows, least: float, most: float) -> list[Rows]:
+    """The members of every group of at least and at most so many."""
+    order = np.argsort(group_of, kind="stable")
+    sizes = np.unique(group_of, return_counts=True)[1]
+    groups = np.split(order, np.cumsum(sizes)[:-1])
+    return [groups[number] for number in np.flatnonzero((sizes >= least) & (sizes <= most))]
 
 
 class InconsistentGroups(Detector):
@@ -90,19 +92,21 @@ class InconsistentGroups(Detector):
 
     def _groups(self, evidence: Evidence, graph: Neighbors) -> Iterator[tuple[Rows, float]]:
         """Every group of every level that surprised, with its cohesion times its surprise."""
-        losses, distances = evidence.space("loss"), graph.distances.astype(np.float64)
-        usual = class_median(k_distance(distances), evidence.labels)
+        usual = class_median(k_distance(graph.distances), evidence.labels)
         for level in self.levels:
             group_of = mutual_groups(graph.indices[:, :level])
             for _, members in by_class(evidence):
-                for group in _of_size(group_of[members], LEAST_MEMBERS, self.largest * len(members)):
-                    is_member = group_of[members] == group
-                    surprised = surprise(losses[members], is_member)
+                losses = Losses.of(evidence.part("loss", members))
+                for group in groups_of_size(group_of[members], LEAST_MEMBERS, self.largest * len(members)):
+                    surprised, rows = losses.surprise(group), members[group]
                     if surprised > 0:
-                        rows = members[is_member]
-                        is_inside = (group_of[graph.indices[rows]] == group) & (graph.indices[rows] >= 0)
-                        yield rows, surprised * cohesion(distances[rows], is_inside, RESOLUTION * usual[rows[0]])
+                        indices, distances = graph.indices[rows], graph.distances[rows].astype(np.float64)
+                        is_inside = (group_of[indices] == group_of[rows[0]]) & (indices >= 0)
+                        yield rows, surprised * cohesion(distances, is_inside, RESOLUTION * usual[rows[0]])
+
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
+        scores = self._score(evidence)
+        return scores, np.array([scores[members].max() for _, members in by_class(evidence)])
 
     def _class_scores(self, evidence: Evidence) -> Floats:
-        scores = self._score(evidence)
-        return np.array([scores[members].max() for _, members in by_class(evidence)])
+        return self._opinion(evidence)[1]

@@ -7,7 +7,8 @@ for what they show. Copies of one image that do both are frames of a film, so a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from detectors.clustering import CUT_CLOUD
 from detectors.diversity import diversity
 from detectors.dynamics import surprise
 from detectors.halves import evenly_parted
-from detectors.looks import Look
+from detectors.looks import Look, looks_along
+from detectors.residuals import Whitened, class_moments, residuals, whitened
+from detectors.rests import rests
 from detectors.weighed import CuttingDetector
-from detectors.whitening import class_residuals, whitened
 
 #: Classes of so many are halved; of smaller ones four fifths are needed to find anything, and of a few, all.
 MANY, FEW = 1000, 100
@@ -55,25 +57,39 @@ class HiddenPopulation(CuttingDetector):
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
         """For each class its rows, where they lie by what others show, and how suspicious that is."""
-        features = whitened(class_residuals(evidence), ridge=self.ridge)
-        losses, layout = evidence.space("loss"), evidence.space("layout")
-        for _, rows in by_class(evidence):
+        features = whitened(evidence, "feature", by=residuals, ridge=self.ridge)
+        for label, rows in by_class(evidence):
+            losses = evidence.part("loss", rows)
             alone = len(rows) < FEW
-            part = evenly_parted(evidence.keys[rows], 1 if alone else 2 if len(rows) >= MANY else 5)
-            position = np.zeros(len(rows))
-            for asked in (part == number for number in np.unique(part)):
-                shown = rows if alone else rows[~asked]
-                look = self._best(features[shown], losses[shown])
-                if look:
-                    position[asked] = look(features[rows[asked]]) / (2 * look.border)
-            weight = suspicion(position, 0.5, losses[rows]) * (WEIGHED_ON_ITSELF if alone else 1)
-            yield rows, position, weight * diversity(layout[rows], position > 0.5)
+            position = self._alone(features, rows, losses) if alone else self._asked(evidence, features, label, losses)
+            weight = suspicion(position, 0.5, losses) * (WEIGHED_ON_ITSELF if alone else 1)
+            yield rows, position, weight * diversity(evidence.part("layout", rows), position > 0.5)
 
-    def _best(self, features: Floats, losses: Floats) -> Look | None:
-        """The most suspicious look at these samples."""
-        best, found = 0.0, None
-        for look, _ in self._candidates(features):
-            value = suspicion(look(features), look.border, losses)
-            if value > best:
-                best, found = value, look
-        return found
+    def _asked(self, evidence: Evidence, features: Whitened, label: int, losses: Floats) -> Floats:
+        """Where the samples of each part of a class lie by what the rest of it shows."""
+        rows = evidence.rows(label)
+        position = np.zeros(len(rows))
+        part = evenly_parted(evidence.keys[rows], 2 if len(rows) >= MANY else 5)
+        of_class = partial(class_moments, evidence, label, "feature", residuals)
+        for rest in rests(features, rows, part, of_class, axes=self.axes, rows_per_axis=self.rows_per_axis):
+            shown = rest.shown
+            look = _most_suspicious(looks_along(shown, tail=self.tail), shown, losses[~rest.asked])
+            if look:
+                position[rest.asked] = look(rest.along[rest.asked]) / (2 * look.border)
+        return position
+
+    def _alone(self, features: Whitened, rows: Rows, losses: Floats) -> Floats:
+        """Where the samples of a small class lie by what all of them show."""
+        seen = features.residuals.of(rows) @ features.matrix
+        look = _most_suspicious(self._candidates(seen), seen, losses)
+        return look(seen) / (2 * look.border) if look else np.zeros(len(rows))
+
+
+def _most_suspicious(looks: Iterable[tuple[Look, np.ndarray]], rows: Floats, losses: Floats) -> Look | None:
+    """The look whose group stands farthest apart, and surprised most."""
+    best, found = 0.0, None
+    for look, _ in looks:
+        value = suspicion(look(rows), look.border, losses)
+        if value > best:
+            best, found = value, look
+    return found

@@ -7,7 +7,9 @@ trigger, a mark. The features that a perturbation was computed against are not a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,9 +17,10 @@ from detectors.base import Evidence, Floats, Rows, by_class
 from detectors.diversity import diversity
 from detectors.halves import evenly_parted
 from detectors.lines import LEAST_GROUP
-from detectors.looks import Look
+from detectors.looks import Axes, Look, looks_along
+from detectors.residuals import class_moments, usual_residuals, whitened
+from detectors.rests import Rest, rests
 from detectors.weighed import CuttingDetector
-from detectors.whitening import class_residuals, clipped, whitener
 
 #: Half-way from the rest of a class to the centre of the group.
 BORDER = 0.5
@@ -67,50 +70,71 @@ class PeculiarGroup(CuttingDetector):
         super().__init__(ridge=ridge, axes=axes, rows_per_axis=rows_per_axis, tail=tail)
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
-        layout, classes = evidence.space("layout"), by_class(evidence)
-        details = class_residuals(evidence, "frequency")
-        scale = details.std(axis=0) + 1e-9
-        details = clipped(details / scale)
-        turned = whitener(details, ridge=self.ridge)
-        centres = np.stack([evidence.space("frequency")[rows].mean(axis=0) for _, rows in classes]) / scale @ turned
-        details = details @ turned
-        found = [
-            self._placed(details, np.delete(centres, place, axis=0) - centres[place], evidence, label, rows)
-            for place, (label, rows) in enumerate(classes)
-        ]
-        weights = np.array([
-            weight * diversity(layout[rows], position > BORDER) for rows, position, weight in found
-        ])  # fmt: skip
+        details = whitened(evidence, "frequency", by=usual_residuals, ridge=self.ridge)
+        compared = _others(evidence)
+        known = np.unique(np.concatenate([np.zeros(0, np.int64), *compared]))
+        seen = details.residuals.of(known)
+        found = []
+        for place, ((label, rows), others) in enumerate(zip(by_class(evidence), compared, strict=True)):
+            part = evenly_parted(evidence.keys[rows], int(np.clip(SHOWN // len(rows), 2, 10)))
+            of_class = partial(class_moments, evidence, label, "frequency", usual_residuals)
+            left = rests(details, rows, part, of_class, axes=self.axes, rows_per_axis=self.rows_per_axis)
+            looked_at = _Elsewhere(seen, np.searchsorted(known, others), details.residuals.centres, place)
+            position, elsewhere = self._placed(left, len(rows), looked_at)
+            weight = peculiarity(position, elsewhere) * diversity(evidence.part("layout", rows), position > BORDER)
+            found.append((rows, position, weight))
+        weights = np.array([weight for _, _, weight in found])
         few = len(found) - 1 < ENOUGH_OTHERS
-        for place, (rows, position, _) in enumerate(found):
+        for place, (rows, position, weight) in enumerate(found):
             usual = max(np.delete(weights, place).max(initial=0), USUAL_OF_FEW if few else USUAL)
-            yield rows, position, float(weights[place] / usual)
+            yield rows, position, weight / usual
 
-    def _placed(
-        self, details: Floats, centres: Floats, evidence: Evidence, label: int, rows: Rows
-    ) -> tuple[Rows, Floats, float]:
-        """The rows of a class, each where it lies by what the other parts show, and how peculiar that is.
-
-        ``centres``: of the other classes, seen from that of this one.
-        """
-        others = np.flatnonzero(evidence.labels != label)
-        others = others[np.argsort(evidence.keys[others], kind="stable")][:COMPARED]
-        chosen_by, weighed_by = details[others[0::2]], details[others[1::2]]
-        part = evenly_parted(evidence.keys[rows], int(np.clip(SHOWN // len(rows), 2, 10)))
-        position, elsewhere = np.zeros(len(rows)), [np.zeros(0)]
-        for asked in (part == number for number in np.unique(part)):
-            look = self._most_peculiar(details[rows[~asked]], chosen_by, centres)
+    def _placed(self, left: Iterable[Rest], size: int, others: _Elsewhere) -> tuple[Floats, Floats]:
+        """Where each sample of a class lies by what the other parts show, and where some of other classes lie."""
+        position, elsewhere = np.zeros(size), [np.zeros(0)]
+        for rest in left:
+            chosen_by, weighed_by = others.samples(rest.axes)
+            look = self._most_peculiar(rest.shown, chosen_by, others.centres(rest.axes))
             if look:
-                position[asked] = _along(look, details[rows[asked]])
+                position[rest.asked] = _along(look, rest.along[rest.asked])
                 elsewhere.append(_along(look, weighed_by))
-        return rows, position, peculiarity(position, np.concatenate(elsewhere))
+        return position, np.concatenate(elsewhere)
 
     def _most_peculiar(self, shown: Floats, others: Floats, centres: Floats) -> Look | None:
         """The cut through these samples that finds least of its group among the others."""
-        looks = (_away_from(centres, look) for look, _ in self._candidates(shown))
+        looks = (_away_from(centres, look) for look, _ in looks_along(shown, tail=self.tail))
         valued = [(peculiarity(_along(look, shown), _along(look, others)), look) for look in looks]
         value, best = max(valued, key=lambda pair: pair[0], default=(0.0, None))
         return best if value > 0 else None
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Other classes, for one of them to be compared with."""
+
+    seen: Floats  # (s, d) residuals of some samples
+    places: Rows  # of those of other classes, by content
+    classes: Floats  # (C, d) where the classes lie
+    own: int
+
+    def samples(self, axes: Axes) -> tuple[Floats, Floats]:
+        """Where samples of other classes lie along axes, about their own centres: one half to choose, one to weigh."""
+        along = axes(self.seen)[self.places]
+        return along[0::2], along[1::2]
+
+    def centres(self, axes: Axes) -> Floats:
+        """Where the centres of other classes lie, seen from that of this one."""
+        along = self.classes @ axes.across
+        return np.asarray(np.delete(along, self.own, axis=0) - along[self.own] - axes.origin @ axes.across)
+
+
+def _others(evidence: Evidence) -> list[Rows]:
+    """For every class some samples of the others, chosen and ordered by content."""
+    order, chosen = np.argsort(evidence.keys, kind="stable"), []
+    for label, rows in by_class(evidence):
+        enough = order[: COMPARED + len(rows)]
+        chosen.append(enough[evidence.labels[enough] != label][:COMPARED])
+    return chosen
 
 
 def _away_from(centres: Floats, look: Look) -> Look:

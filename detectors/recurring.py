@@ -35,11 +35,11 @@ class RecurringPattern(WeighingDetector):
         self.enough = enough
 
     def _weighed(self, evidence: Evidence) -> Iterator[tuple[Rows, Floats, float]]:
-        shown, layout = evidence.space("recurrence"), evidence.space("layout")
         for _, rows in by_class(evidence):
-            cuts = [cut_line(pattern) for pattern in shown[rows].T]
-            positions = np.stack([placed(shown[rows, number], cut.above) for number, cut in enumerate(cuts)], axis=1)
-            weights = np.array([cut.excess * diversity(layout[rows], cut.above) for cut in cuts])
+            shown, layout = evidence.part("recurrence", rows), evidence.part("layout", rows)
+            cuts = [cut_line(pattern) for pattern in shown.T]
+            positions = np.stack([placed(line, cut.above) for line, cut in zip(shown.T, cuts, strict=True)], axis=1)
+            weights = np.array([cut.excess * diversity(layout, cut.above) for cut in cuts])
             strongest = weights.max()
             if not strongest > 0:
                 yield rows, np.zeros(len(rows)), 0.0

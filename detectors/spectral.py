@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from detectors.axes import along_leading_axes
 from detectors.base import Detector, Evidence, Floats, by_class
-from detectors.whitening import class_residuals, principal_axes, whitened
+from detectors.whitening import along_whitened_axes
 
 
-def _outlyingness(rows: Floats) -> Floats:
-    """Squared projection of the *centred* rows on their top singular vector.
-
-    Centring before projecting is the paper's formula; several public implementations project the raw
-    rows, which can turn the ranking upside down.
-    """
-    centred = rows - rows.mean(axis=0)
-    return np.asarray((centred @ principal_axes(rows, 1)[0]) ** 2)
-
-
-def _signed_outlyingness(rows: Floats) -> Floats:
-    """Projection on the top axis towards its heavier tail, in robust units of its own spread."""
-    projection = (rows - rows.mean(axis=0)) @ principal_axes(rows, 1)[0]
-    projection -= np.median(projection)
-    return np.asarray(projection / (1.4826 * np.median(np.abs(projection)) + 1e-12))
+def _in_robust_units(along: Floats) -> Floats:
+    """Positions on a line from their median, in units of their own spread."""
+    along = along - np.median(along)
+    return np.asarray(along / (1.4826 * np.median(np.abs(along)) + 1e-12))
 
 
 class SpectralSignature(Detector):
-    """The paper's score: squared, centred projection on the class's top singular vector."""
+    """The paper's score: squared, *centred* projection on the class's top singular vector.
+
+    Several public implementations project the raw rows, which can turn the ranking upside down.
+    """
 
     needs = ("feature",)
     sees = ("shifted",)
@@ -34,9 +27,8 @@ class SpectralSignature(Detector):
 
     def _score(self, evidence: Evidence) -> Floats:
         scores = np.zeros(len(evidence))
-        features = evidence.space("feature")
-        for _, members in by_class(evidence):
-            scores[members] = _outlyingness(features[members])
+        for label, members in by_class(evidence):
+            scores[members] = along_leading_axes(evidence, "feature", label, 1)[:, 0] ** 2
         return scores
 
 
@@ -55,8 +47,8 @@ class WhitenedSpectral(Detector):
         self.ridge = ridge
 
     def _score(self, evidence: Evidence) -> Floats:
-        rows = whitened(class_residuals(evidence), ridge=self.ridge)
         scores = np.zeros(len(evidence))
-        for _, members in by_class(evidence):
-            scores[members] = _signed_outlyingness(rows[members])
+        for label, members in by_class(evidence):
+            along = along_whitened_axes(evidence, label, 1, ridge=self.ridge)[:, 0]
+            scores[members] = _in_robust_units(along)
         return scores

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from detectors.base import Detector, Evidence, Floats, by_class
-from detectors.whitening import in_own_axes
+from detectors.base import Evidence, Floats, Rows, TwofoldDetector, by_class
+from detectors.scatter import along_axes
+from detectors.whitening import enough
 
 #: The share of a normal cloud that counts as its majority once the concentration steps have found its middle.
 INNER = 0.99
@@ -23,6 +24,15 @@ ROWS_PER_AXIS = 10
 LEAST_EXCESS = 1e-9
 #: What is added to variances before dividing by them, as a share of their mean, and of that of the whole class.
 RIDGE, LEAST_RIDGE = 1e-3, 1e-6
+
+
+@dataclass(frozen=True)
+class _Cloud:
+    """Where rows lie, and how far they reach along each of their own axes."""
+
+    middle: Floats  # (k,)
+    axes: Floats  # (k, k) in columns
+    spread: Floats  # (k,)
 
 
 @dataclass(frozen=True)
@@ -39,16 +49,17 @@ def majority(rows: Floats, *, share: float, rounds: int = 10) -> NDArray[np.bool
     The distances are scaled so that their median is that of a normal cloud: features have heavier tails.
     """
     count = max(1, int(np.ceil(share * len(rows))))
-    squared_offsets = (rows - np.median(rows, axis=0)) ** 2
-    usual_offsets = np.median(squared_offsets, axis=0)
-    squared = (squared_offsets / (usual_offsets + _floor(usual_offsets, rows))).sum(axis=1)
+    least = _least_variance(rows)
+    squared = _squared_from_medians(rows, least)
     kept = np.zeros(len(rows), dtype=bool)
     for _ in range(rounds):
         closest = squared <= np.partition(squared, count - 1)[count - 1]
         if (closest == kept).all():
             break
         kept = closest
-        squared = (_in_units_of(rows, kept) ** 2).sum(axis=1)
+        cloud = _cloud(rows, kept, least)
+        offsets = (rows - cloud.middle) @ (cloud.axes / cloud.spread)
+        squared = np.einsum("ij,ij->i", offsets, offsets)
     width = rows.shape[1]
     usual = np.median(squared) / chi2.ppf(0.5, width)
     return np.asarray(squared <= usual * chi2.ppf(INNER, width))
@@ -72,11 +83,8 @@ def quantum_entropy_scores(rows: Floats, *, alpha: float) -> Floats:
     return np.asarray(((rows @ weights) * rows).sum(axis=1))
 
 
-def reading(rows: Floats, dimensions: tuple[int, ...], *, share: float, alpha: float) -> Reading:
-    """Scores of one class in the number of its own axes whose majority leaves the most to explain."""
-    if (np.ptp(rows, axis=0) == 0).all():
-        return Reading(np.ones(len(rows)), 1.0)
-    widest = in_own_axes(rows, max(dimensions), ROWS_PER_AXIS)
+def reading(widest: Floats, dimensions: tuple[int, ...], *, share: float, alpha: float) -> Reading:
+    """Scores of one class in the number of its own axes, of those given, whose majority leaves the most to explain."""
     width = widest.shape[1]
     found = []
     for k in [k for k in dimensions if k < width] + [width]:
@@ -90,22 +98,37 @@ def reading(rows: Floats, dimensions: tuple[int, ...], *, share: float, alpha: f
 
 def _in_units_of(rows: Floats, kept: NDArray[np.bool_]) -> Floats:
     """Rows as differences from the mean of the kept ones, in units of the kept ones' covariance."""
-    centred = rows - rows[kept].mean(axis=0)
-    values, vectors = np.linalg.eigh(_moments(centred[kept]))
-    scale = np.sqrt(np.clip(values, 0, None) + _floor(values, rows))
-    return np.asarray(centred @ (vectors / scale) @ vectors.T)
+    cloud = _cloud(rows, kept, _least_variance(rows))
+    return np.asarray((rows - cloud.middle) @ ((cloud.axes / cloud.spread) @ cloud.axes.T))
 
 
-def _floor(variances: Floats, rows: Floats) -> float:
+def _cloud(rows: Floats, kept: NDArray[np.bool_], least: float) -> _Cloud:
+    """The cloud of the kept rows; ``least`` is added to its variances, and a share of their mean."""
+    chosen = rows[kept]
+    middle = chosen.mean(axis=0)
+    chosen -= middle
+    values, axes = np.linalg.eigh(_moments(chosen))
+    return _Cloud(middle, axes, np.sqrt(np.clip(values, 0, None) + RIDGE * values.mean() + least))
+
+
+def _squared_from_medians(rows: Floats, least: float) -> Floats:
+    """Squared distances from the median of every axis, in units of the median square along it."""
+    columns = np.ascontiguousarray(rows.T)
+    squared = (columns - np.median(columns, axis=1, keepdims=True)) ** 2
+    usual = np.median(squared, axis=1)
+    return np.asarray((1 / (usual + RIDGE * usual.mean() + least)) @ squared)
+
+
+def _least_variance(rows: Floats) -> float:
     """What to add to variances so that they can be divided by, though most rows be copies of one another."""
-    return float(RIDGE * variances.mean() + LEAST_RIDGE * rows.var(axis=0).mean())
+    return float(LEAST_RIDGE * rows.var(axis=0).mean())
 
 
 def _moments(rows: Floats) -> Floats:
     return np.asarray(rows.T @ rows / max(1, len(rows)))
 
 
-class Spectre(Detector):
+class Spectre(TwofoldDetector):
     """SPECTRE in every class, without the number of poisons; class evidence is the value that chose its dimension.
 
     Settings:
@@ -123,18 +146,21 @@ class Spectre(Detector):
         self.share = share
         self.alpha = alpha
 
-    def _readings(self, evidence: Evidence) -> list[Reading]:
-        features = evidence.space("feature")
-        return [
-            reading(features[members], self.dimensions, share=self.share, alpha=self.alpha)
-            for _, members in by_class(evidence)
-        ]
-
-    def _score(self, evidence: Evidence) -> Floats:
-        scores = np.zeros(len(evidence))
-        for (_, members), found in zip(by_class(evidence), self._readings(evidence), strict=True):
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
+        scores, values = np.zeros(len(evidence)), []
+        for label, members in by_class(evidence):
+            found = self._reading(evidence, label, members)
             scores[members] = found.scores
-        return scores
+            values.append(found.value)
+        return scores, np.array(values)
 
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return np.array([found.value for found in self._readings(evidence)])
+    def _reading(self, evidence: Evidence, label: int, members: Rows) -> Reading:
+        if _all_copies(evidence.spaces["feature"], members):
+            return Reading(np.ones(len(members)), 1.0)
+        widest = along_axes(evidence, label, enough(len(members), max(self.dimensions), ROWS_PER_AXIS))
+        return reading(widest, self.dimensions, share=self.share, alpha=self.alpha)
+
+
+def _all_copies(stored: np.ndarray, members: Rows) -> bool:
+    """Whether nothing varies; the first sample that differs tells."""
+    return all((stored[row] == stored[members[0]]).all() for row in members[1:])

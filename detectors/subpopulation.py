@@ -10,29 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
-from scipy.stats import chi2
-from sklearn.covariance import ledoit_wolf_shrinkage
 
-from detectors.base import Detector, Evidence, Floats, Rows, by_class
-from detectors.clustering import two_means
-from detectors.whitening import in_own_axes
+from detectors.base import Evidence, Floats, TwofoldDetector, by_class
+from detectors.decomposition import shared_variation
+from detectors.scatter import along_axes, centred
+from detectors.tails import two_means_groups
+from detectors.whitening import enough
 
 #: So many classes are needed before one of them can be called unusual among them.
 COMPARABLE_CLASSES = 4
 #: The spread of class evidence, as a share of its median, that is granted to classes however alike.
 LEAST_SPREAD = 0.05
-#: Shrinkage that is granted to any number of samples: a network may have units that never fire.
-LEAST_SHRINKAGE = 1e-3
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """Where classes lie, and what samples add to that."""
-
-    means: Floats  # (C, d)
-    between: Floats  # (d, d) covariance of the class means
-    within: Floats  # (d, d) covariance of the variation that all classes share
 
 
 @dataclass(frozen=True)
@@ -43,70 +31,26 @@ class Untangled:
     gain: float  # squared distance that a sample saves on average by having a mean of its own group
 
 
-def decompose(rows: Floats, member_of: Rows, *, shrinkage: float, rounds: int = 100) -> Decomposition:
-    """Expectation-maximisation for x = mean + variation, both normal; classes are numbered from 0 without gaps.
+def untangled(rows: Floats, reduced: Floats, metric: Floats, *, tail: float) -> Untangled:
+    """The two means that explain a class best, started from either tail of its leading axes.
 
-    The expected mean of a class is S_between (S_between + S_within / n)^-1 times its average. In the axes that
-    make S_within one and S_between diagonal that is a factor an axis, for all classes at once.
+    Args:
+        rows: (m, d) centred.
+        reduced: (m, k) the same along their leading axes, in shared deviations.
+        metric: (d, d) inverse of the shared variation: rows are measured by it, and never multiplied with it.
     """
-    counts = np.bincount(member_of)
-    averages = _averages(rows, member_of)
-    centre = averages.mean(axis=0)
-    offsets = averages - centre
-    residuals = rows - averages[member_of]
-    scatter = residuals.T @ residuals
-    within = _shrunk(scatter / len(rows), shrinkage)
-    between = offsets.T @ offsets / len(counts)
-    means = offsets
-    for _ in range(rounds):
-        values, axes = eigh(between, within)  # axes.T @ within @ axes = 1
-        reliability = counts[:, None] * np.clip(values, 0, None)
-        expected = (offsets @ axes * (reliability / (reliability + 1))) @ (within @ axes).T
-        settled = np.allclose(expected, means, rtol=0, atol=1e-5 * np.sqrt(np.trace(within)))
-        means = expected
-        between = means.T @ means / len(counts)
-        missed = offsets - means
-        within = _shrunk((scatter + (missed * counts[:, None]).T @ missed) / len(rows), shrinkage)
-        if settled:
-            break
-    return Decomposition(centre + means, between, within)
-
-
-def shared_variation(rows: Floats, labels: Rows, *, trimmed: float, rounds: int = 3) -> Floats:
-    """The covariance within classes (d, d), without the ``trimmed`` share of each class that lies farthest out.
-
-    Scaled so that the median distance is that of a normal cloud, for a trimmed cloud looks small.
-    """
-    member_of = np.unique(labels, return_inverse=True)[1]
-    kept = np.ones(len(rows), dtype=bool)
-    for _ in range(rounds):
-        found = decompose(rows[kept], member_of[kept], shrinkage=_shrinkage(rows[kept], member_of[kept]))
-        squared = (whitened_by(found.within, rows - found.means[member_of]) ** 2).sum(axis=1)
-        kept = _closest(squared, member_of, 1 - trimmed)
-    scale = float(np.median(squared) / chi2.ppf(0.5, rows.shape[1]))
-    return np.asarray(found.within * (scale or 1.0))
-
-
-def whitened_by(covariance: Floats, rows: Floats) -> Floats:
-    """Rows in units of a covariance."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(rows @ (vectors / np.sqrt(values)))
-
-
-def untangled(rows: Floats, *, axes: int, rows_per_axis: int, tail: float) -> Untangled:
-    """The two means that explain whitened rows of one class best, started from either tail of its leading axes."""
-    reduced = in_own_axes(rows, axes, rows_per_axis)
-    starts = [along >= np.quantile(along, 1 - tail) for along in (*reduced.T, *-reduced.T)]
-    best = max((two_means(reduced, start) for start in starts), key=lambda group: _gain(reduced, group))
-    group = two_means(rows, best)
+    lines = np.concatenate([reduced.T, -reduced.T])
+    groups = two_means_groups(reduced, lines >= np.quantile(lines, 1 - tail, axis=1)[:, None])
+    best = max(groups, key=lambda group: _gain(_apart(reduced, group), _apart(reduced, group), group))
+    group = _settled(rows, best, metric)
     if group.sum() * 2 > len(group):
         group = ~group
-    gain = _gain(rows, group)
+    apart = _apart(rows, group)
+    across = metric @ apart
+    gain = _gain(apart, across, group)
     if not gain > 0:
         return Untangled(np.zeros(len(rows)), 0.0)
-    inside, outside = rows[group].mean(axis=0), rows[~group].mean(axis=0)
-    line = (inside - outside) / np.linalg.norm(inside - outside)
-    return Untangled((rows - (inside + outside) / 2) @ line, gain)
+    return Untangled(_beyond_middle(rows, group, across) / np.sqrt(apart @ across), gain)
 
 
 def anomaly_index(values: Floats) -> Floats:
@@ -118,43 +62,38 @@ def anomaly_index(values: Floats) -> Floats:
     return np.asarray(excess / (spread or 1.0))
 
 
-def _gain(rows: Floats, group: NDArray[np.bool_]) -> float:
+def _settled(rows: Floats, group: NDArray[np.bool_], metric: Floats, *, rounds: int = 50) -> NDArray[np.bool_]:
+    """Lloyd's algorithm for two groups with distances in a metric, from a given start, until nothing moves."""
+    for _ in range(rounds):
+        if not 1 < group.sum() < len(group) - 1:
+            break
+        moved = _beyond_middle(rows, group, metric @ _apart(rows, group)) > 0
+        if (moved == group).all():
+            break
+        group = moved
+    return group
+
+
+def _apart(rows: Floats, group: NDArray[np.bool_]) -> Floats:
+    """From the mean of the others to that of a group of centred rows; zero where there are not two groups."""
+    count = group.sum()
+    inside = group.astype(np.float64) @ rows
+    return inside / count + inside / (len(rows) - count) if 0 < count < len(rows) else np.zeros(rows.shape[1])
+
+
+def _beyond_middle(rows: Floats, group: NDArray[np.bool_], across: Floats) -> Floats:
+    """How far centred rows lie along a direction from the middle between a group and the others."""
+    along = rows @ across
+    return np.asarray(along - (along[group].mean() + along[~group].mean()) / 2)
+
+
+def _gain(apart: Floats, across: Floats, group: NDArray[np.bool_]) -> float:
     """Mean squared distance to one common mean, less that to the mean of a row's own group."""
     share = group.mean()
-    if not 0 < share < 1:
-        return 0.0
-    apart = rows[group].mean(axis=0) - rows[~group].mean(axis=0)
-    return float(share * (1 - share) * (apart @ apart))
+    return float(share * (1 - share) * (apart @ across))
 
 
-def _averages(rows: Floats, member_of: Rows) -> Floats:
-    """The average of every class, (C, d)."""
-    return np.stack([rows[member_of == which].mean(axis=0) for which in range(member_of.max() + 1)])
-
-
-def _shrinkage(rows: Floats, member_of: Rows) -> float:
-    """Ledoit and Wolf's: how far the variation within classes has to be drawn towards a ball to be invertible."""
-    if len(rows) < 2:
-        return 1.0
-    residuals = rows - _averages(rows, member_of)[member_of]
-    return max(LEAST_SHRINKAGE, float(ledoit_wolf_shrinkage(residuals, assume_centered=True)))
-
-
-def _shrunk(covariance: Floats, shrinkage: float) -> Floats:
-    ball = np.trace(covariance) / len(covariance) or 1.0
-    return np.asarray((1 - shrinkage) * covariance + shrinkage * ball * np.eye(len(covariance)))
-
-
-def _closest(squared: Floats, member_of: Rows, share: float) -> NDArray[np.bool_]:
-    """The share of each class with the smallest distances, at least one sample of each."""
-    kept = np.zeros(len(squared), dtype=bool)
-    for which in range(int(member_of.max(initial=-1)) + 1):
-        of_class = member_of == which
-        kept[of_class] = squared[of_class] <= np.quantile(squared[of_class], share)
-    return kept
-
-
-class SCAn(Detector):
+class SCAn(TwofoldDetector):
     """The paper's untangling without its clean samples: class evidence is what a second mean explains.
 
     Settings:
@@ -173,23 +112,20 @@ class SCAn(Detector):
         self.rows_per_axis = rows_per_axis
         self.tail = tail
 
-    def _untangled(self, evidence: Evidence) -> list[Untangled]:
-        rows = evidence.space("feature")
-        if not len(rows):
-            return []
-        rows = whitened_by(shared_variation(rows, evidence.labels, trimmed=self.trimmed), rows)
-        return [
-            untangled(rows[members], axes=self.axes, rows_per_axis=self.rows_per_axis, tail=self.tail)
-            for _, members in by_class(evidence)
-        ]
-
-    def _score(self, evidence: Evidence) -> Floats:
-        found = self._untangled(evidence)
-        weights = np.maximum(anomaly_index(np.array([one.gain for one in found])), 0)
-        scores = np.zeros(len(evidence))
-        for (_, members), one, weight in zip(by_class(evidence), found, weights, strict=True):
+    def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
+        scores, found = np.zeros(len(evidence)), self._untangled(evidence)
+        odd = anomaly_index(np.array([one.gain for one in found]))
+        for (_, members), one, weight in zip(by_class(evidence), found, np.maximum(odd, 0), strict=True):
             scores[members] = weight * one.side
-        return scores
+        return scores, odd
 
-    def _class_scores(self, evidence: Evidence) -> Floats:
-        return anomaly_index(np.array([one.gain for one in self._untangled(evidence)]))
+    def _untangled(self, evidence: Evidence) -> list[Untangled]:
+        if not len(evidence):
+            return []
+        values, vectors = np.linalg.eigh(shared_variation(evidence, trimmed=self.trimmed))
+        units = vectors / np.sqrt(values)
+        metric, found = units @ units.T, []
+        for label, members in by_class(evidence):
+            reduced = along_axes(evidence, label, enough(len(members), self.axes, self.rows_per_axis), units)
+            found.append(untangled(centred(evidence, label), reduced, metric, tail=self.tail))
+        return found

@@ -14,9 +14,11 @@ import numpy as np
 from scipy.special import logit
 
 from detectors.base import Detector, Evidence, Floats, Rows, by_class
-from detectors.confusion import OneWayConfusion, one_way_evidence, probabilities
+from detectors.confusion import OneWayConfusion, answered, one_way_evidence
 from detectors.halves import beyond_chance, evenly_halved
-from detectors.whitening import clipped, whitened
+from detectors.precision import widened
+from detectors.residuals import Residuals, Whitened, in_units
+from detectors.whitening import whitening
 
 #: Fewer misfits in either half of a class share nothing that can be told from chance.
 LEAST_MISFITS = 6
@@ -28,6 +30,8 @@ HONEST_EXCESS = 0.4
 HONEST_PART = 0.25
 #: Standard errors by which that excess is taken to be smaller than it looks.
 DOUBT = 2.0
+#: Columns that are in double precision at a time.
+COLUMNS = 32
 
 #: Log odds of showing a trait, for any samples.
 Trait = Callable[[Rows], Floats]
@@ -60,15 +64,12 @@ class SharedTrait(Detector):
         return self._opinion(evidence)[1]
 
     def _opinion(self, evidence: Evidence) -> tuple[Floats, Floats]:
-        probability = probabilities(evidence)
-        taken_for = probability.argmax(axis=1)
-        misfit = (taken_for != evidence.labels) & (probability.max(axis=1) >= self.confident)
-        own = probability[np.arange(len(evidence)), evidence.labels]
-        scores: Floats = np.clip(-logit(np.clip(own, 0, 1)), -MOST_ODDS, MOST_ODDS)
-        details, half = self._beyond_content(evidence, taken_for), evenly_halved(evidence.keys)
-        excess = []
+        said, half = evidence.derived(answered), evenly_halved(evidence.keys)
+        scores: Floats = np.clip(-logit(np.clip(said.own, 0, 1)), -MOST_ODDS, MOST_ODDS)
+        misfit, details = said.misfits(self.confident), self._beyond_content(evidence, said.taken_for)
+        misfits, excess = np.flatnonzero(misfit), []
         for label, rows in by_class(evidence):
-            ours, theirs = rows[misfit[rows]], np.flatnonzero(misfit & (evidence.labels != label))
+            ours, theirs = rows[misfit[rows]], misfits[evidence.labels[misfits] != label]
             shown: list[list[Floats]] = [[np.zeros(0)], [np.zeros(0)]]
             for side in (False, True):
                 seen = [group[half[group] != side] for group in (ours, theirs)]
@@ -83,30 +84,47 @@ class SharedTrait(Detector):
         one_way = one_way_evidence(evidence) / OneWayConfusion.innocent
         return scores, np.maximum(one_way, np.array(excess) / HONEST_EXCESS)
 
-    def _beyond_content(self, evidence: Evidence, taken_for: Rows) -> Floats:
+    def _beyond_content(self, evidence: Evidence, taken_for: Rows) -> Whitened:
         """What samples are made of, beside what the class that they look like is made of, in units of its variation."""
-        details = evidence.space("frequency").copy()
-        agreeing = taken_for == evidence.labels
-        for label in np.unique(taken_for):
-            typical = agreeing & (evidence.labels == label)
-            details[taken_for == label] -= np.median(details[typical if typical.sum() > 2 else agreeing], axis=0)
-        known = details[agreeing] if agreeing.sum() > 2 else details
-        return whitened(clipped(details / (known.std(axis=0) + 1e-9)), ridge=self.ridge)
+        samples, agreeing = evidence.spaces["frequency"], np.flatnonzero(taken_for == evidence.labels)
+        known = agreeing if len(agreeing) > 2 else np.arange(len(samples))
+        classes, class_of = np.unique(taken_for, return_inverse=True)
+        contents = np.zeros((len(classes), samples.shape[1]))
+        for content, label in zip(contents, classes, strict=True):
+            typical = agreeing[evidence.labels[agreeing] == label]
+            content[:] = _median(samples, typical if len(typical) > 2 else agreeing if len(agreeing) else known)
+        beyond = in_units(Residuals(samples, class_of, contents, np.ones(samples.shape[1])), known)
+        everybody = beyond.moments(np.arange(len(samples)))
+        return Whitened(beyond, whitening(everybody[:-1, :-1] / max(1, len(samples)), ridge=self.ridge))
 
-    def _trait(self, details: Floats, ours: Rows, theirs: Rows) -> Trait:
+    def _trait(self, details: Whitened, ours: Rows, theirs: Rows) -> Trait:
         """What our misfits share and theirs do not.
 
         In whitened details both groups vary alike, so their odds are linear. Some of our misfits are honest: each
         counts by its own odds of showing the trait.
         """
-        base, weight = details[theirs].mean(axis=0), np.ones(len(ours))
+        seen = details.residuals.of(ours) @ details.matrix
+        base = details.residuals.sums(theirs, np.ones((1, len(theirs))))[0] @ details.matrix / len(theirs)
+        weight = np.ones(len(ours))
         for _ in range(self.rounds):
-            middle = weight @ details[ours] / weight.sum()
+            middle = weight @ seen / weight.sum()
             trait = beyond_chance(middle - base, weight.sum() ** -0.5 + len(theirs) ** -0.5)
             border = (middle + base) / 2 @ trait
-            odds = np.clip(details[ours] @ trait - border, -MOST_ODDS, MOST_ODDS)
+            odds = np.clip(seen @ trait - border, -MOST_ODDS, MOST_ODDS)
             weight = 1 / (1 + np.exp(-odds)) + 1e-3
-        return lambda rows: np.asarray(np.clip(details[rows] @ trait - border, -MOST_ODDS, MOST_ODDS))
+        across = (details.matrix @ trait)[:, None]
+        return lambda rows: np.clip(details.residuals.times(rows, across)[:, 0] - border, -MOST_ODDS, MOST_ODDS)
+
+
+def _median(samples: np.ndarray, rows: Rows) -> Floats:
+    """Of every column (d,), a few at a time; not a number where there are no rows."""
+    found = np.full(samples.shape[1], np.nan)
+    stored = np.take(samples, rows, axis=0)
+    for start in range(0, samples.shape[1] if len(rows) else 0, COLUMNS):
+        here = slice(start, start + COLUMNS)
+        columns = widened(np.ascontiguousarray(stored[:, here].T), np.float64)
+        found[here] = np.median(columns, axis=1, overwrite_input=True)
+    return found
 
 
 def shared(ours: Floats, theirs: Floats) -> float:

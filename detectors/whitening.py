@@ -7,8 +7,14 @@ units of it, a planted group that a class hides becomes the largest thing there 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from detectors.axes import leading_axes, towards_heavier_tail
 from detectors.base import Evidence, Floats, by_class
+from detectors.scatter import along_axes, pooled_covariance
+
+#: Whitened axes that are found together: who asks for fewer is given the first of them.
+SHARED = 16
 
 
 def class_residuals(evidence: Evidence, space: str = "feature") -> Floats:
@@ -27,10 +33,29 @@ def whitened(residuals: Floats, *, ridge: float) -> Floats:
 
 def whitener(residuals: Floats, *, ridge: float) -> Floats:
     """The matrix that whitens such rows, (d, d)."""
-    covariance = residuals.T @ residuals / max(1, len(residuals))
+    return whitening(residuals.T @ residuals / max(1, len(residuals)), ridge=ridge)
+
+
+def whitening(covariance: Floats, *, ridge: float) -> Floats:
+    """The symmetric matrix that whitens rows of a covariance, (d, d)."""
     values, vectors = np.linalg.eigh(covariance)
     floor = ridge * values.mean() + np.finfo(float).tiny
     return np.asarray((vectors / np.sqrt(np.clip(values, 0, None) + floor)) @ vectors.T)
+
+
+def along_whitened_axes(evidence: Evidence, label: int, count: int, *, ridge: float) -> Floats:
+    """Where the features of a class lie along its leading axes when whitened, (m, at most ``count``)."""
+    along = evidence.derived(_along_whitened, label, max(count, SHARED), ridge)
+    return along[:, :count].astype(np.float64)
+
+
+def _along_whitened(evidence: Evidence, label: int, count: int, ridge: float) -> NDArray[np.float32]:
+    matrix = evidence.derived(_feature_whitening, ridge)
+    return along_axes(evidence, label, count, matrix).astype(np.float32)
+
+
+def _feature_whitening(evidence: Evidence, ridge: float) -> Floats:
+    return whitening(pooled_covariance(evidence), ridge=ridge)
 
 
 def clipped(rows: Floats, most: float = 5.0) -> Floats:
@@ -44,13 +69,13 @@ def principal_axes(rows: Floats, count: int) -> Floats:
     The sign that an eigenvector happens to have says nothing; the side on which few samples lie far out does.
     """
     centred = rows - rows.mean(axis=0)
-    if len(rows) < rows.shape[1]:
-        _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    else:
-        axes = np.linalg.eigh(centred.T @ centred)[1].T[::-1]
-    axes = axes[:count]
-    skew = ((centred @ axes.T) ** 3).sum(axis=0)
-    return np.asarray(np.where(skew[:, None] < 0, -axes, axes))
+    axes = leading_axes(centred, count)
+    return np.asarray(towards_heavier_tail(centred @ axes.T)[:, None] * axes)
+
+
+def enough(size: int, axes: int, rows_per_axis: int) -> int:
+    """The number of axes in which so many rows may be searched."""
+    return max(1, min(axes, size // rows_per_axis))
 
 
 def in_own_axes(rows: Floats, axes: int, rows_per_axis: int) -> Floats:
@@ -58,5 +83,6 @@ def in_own_axes(rows: Floats, axes: int, rows_per_axis: int) -> Floats:
 
     In many dimensions any small class can be cut in two with a wide gap; few axes leave few ways to cut.
     """
-    count = max(1, min(axes, len(rows) // rows_per_axis))
-    return np.asarray((rows - rows.mean(axis=0)) @ principal_axes(rows, count).T)
+    centred = rows - rows.mean(axis=0)
+    along = centred @ leading_axes(centred, enough(len(rows), axes, rows_per_axis)).T
+    return np.asarray(towards_heavier_tail(along) * along)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.confusion import LEAST_PROBABILITY, OneWayConfusion, contradictions, one_way
+from detectors.confusion import LEAST_PROBABILITY, OneWayConfusion, answers, contradictions, one_way
 from detectors.planted import Evidence, evidence_of, with_spaces
 
 EVEN = np.full(8, 500.0)
@@ -32,8 +32,9 @@ def test_who_is_confidently_taken_for_whom() -> None:
     """Samples that the network believes, or takes for another without being sure, bear no witness."""
     labels, taken_for = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 0, 0, 1])
     residual = residual_of(labels, taken_for, np.array([0.9, 0.9, 0.9, 0.9, 0.9, 0.7]), 3)
-    np.testing.assert_array_equal(contradictions(residual, labels, 0.8), [[0, 1, 0], [0, 0, 0], [2, 0, 0]])
-    np.testing.assert_array_equal(contradictions(residual, labels, 0.6), [[0, 1, 0], [0, 0, 0], [2, 1, 0]])
+    said = answers(residual, labels)
+    np.testing.assert_array_equal(contradictions(said, 3, 0.8), [[0, 1, 0], [0, 0, 0], [2, 0, 0]])
+    np.testing.assert_array_equal(contradictions(said, 3, 0.6), [[0, 1, 0], [0, 0, 0], [2, 1, 0]])
 
 
 def test_mutual_confusion_is_no_evidence() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from detectors.base import Evidence
 from detectors.checks import auroc
+from detectors.confusion import answered
 from detectors.evenness import ENOUGH_CLASSES, EvenContradictions, contradiction
 from sanitizer.verdict import CLASS_MARGIN, LABEL_ODDS
 
@@ -72,7 +73,7 @@ def test_a_few_classes_may_all_be_alike() -> None:
 def test_a_doubt_counts_for_less_where_doubts_are_usual() -> None:
     """Two equal doubts, one in a pair of look-alikes: the other pair's is worth more."""
     evidence, _ = seen(flipped=0.2)
-    odds, instead = contradiction(evidence.space("residual") + np.eye(ENOUGH_CLASSES)[evidence.labels], evidence.labels)
+    odds, instead = contradiction(answered(evidence))
     scores = EvenContradictions().score(evidence)
     doubted = odds > 3
     usual = doubted & (instead == evidence.labels ^ 1)

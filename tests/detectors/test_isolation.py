@@ -36,6 +36,16 @@ def test_what_is_set_apart_scores_high(seed: int) -> None:
     assert auroc(raw.score_samples(evidence.space("feature")[:200]), is_lonely[:200]) < 0.01
 
 
+@pytest.mark.parametrize("size", [3, 100, 600])
+def test_scores_are_those_of_the_library(size: int) -> None:
+    """For classes smaller and larger than what a tree is grown from."""
+    rows = np.random.default_rng(size).normal(size=(size, 7))
+    rows -= rows.mean(axis=0)
+    rows /= np.sqrt((rows**2).mean())
+    forest = Forest(n_estimators=20, random_state=3).fit(rows)
+    np.testing.assert_allclose(isolation(rows, trees=20, seed=3), -forest.score_samples(rows), rtol=1e-12)
+
+
 def test_scores_lie_between_none_and_one_around_the_usual() -> None:
     """As in the paper: half is usual, and near one is set apart at once."""
     evidence, is_lonely = lonely()

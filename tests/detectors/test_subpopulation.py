@@ -10,15 +10,8 @@ import pytest
 from detectors.base import Evidence, Floats, Rows
 from detectors.checks import auroc, planted
 from detectors.planted import evidence_of
-from detectors.subpopulation import (
-    COMPARABLE_CLASSES,
-    SCAn,
-    anomaly_index,
-    decompose,
-    shared_variation,
-    untangled,
-    whitened_by,
-)
+from detectors.subpopulation import COMPARABLE_CLASSES, SCAn, Untangled, anomaly_index, untangled
+from detectors.whitening import in_own_axes
 
 TRIAL_SEEDS = range(3)
 
@@ -31,57 +24,10 @@ def classes_of(sizes: tuple[int, ...], width: int, seed: int = 0) -> tuple[Float
     return 2 * rng.normal(size=(len(sizes), width))[labels] + rng.normal(size=(len(labels), width)) @ variation, labels
 
 
-def by_the_book(rows: Floats, labels: Rows, rounds: int) -> tuple[Floats, Floats, Floats]:
-    """The recipe, sample by sample and class by class."""
-    width, classes = rows.shape[1], labels.max() + 1
-    centre = np.mean([rows[labels == c].mean(axis=0) for c in range(classes)], axis=0)
-    offsets = rows - centre
-    means = np.array([offsets[labels == c].mean(axis=0) for c in range(classes)])
-    between = sum(np.outer(mean, mean) for mean in means) / classes
-    within = sum(np.outer(x - means[c], x - means[c]) for x, c in zip(offsets, labels, strict=True)) / len(rows)
-    for _ in range(rounds):
-        means = np.zeros((classes, width))
-        for c in range(classes):
-            members = offsets[labels == c]
-            gain = -np.linalg.inv(len(members) * between + within) @ between @ np.linalg.inv(within)
-            for x in members:
-                means[c] += -within @ gain @ x
-        between = sum(np.outer(mean, mean) for mean in means) / classes
-        within = sum(np.outer(x - means[c], x - means[c]) for x, c in zip(offsets, labels, strict=True)) / len(rows)
-    return centre + means, between, within
-
-
-@pytest.mark.parametrize("rounds", [1, 2, 3])
-def test_all_classes_at_once_is_what_the_loop_computes(rounds: int) -> None:
-    """Classes of unequal size, one round after another."""
-    rows, labels = classes_of((5, 9, 30, 14), width=3)
-    found = decompose(rows, labels, shrinkage=0.0, rounds=rounds)
-    means, between, within = by_the_book(rows, labels, rounds)
-    np.testing.assert_allclose(found.means, means, rtol=1e-8)
-    np.testing.assert_allclose(found.between, between, rtol=1e-8)
-    np.testing.assert_allclose(found.within, within, rtol=1e-8)
-
-
-@pytest.mark.parametrize("seed", TRIAL_SEEDS)
-def test_the_shared_variation_is_found_beside_a_hidden_group(seed: int) -> None:
-    """The farthest of every class are left out, and the size of the rest is made up for."""
-    rows, labels = classes_of((800,) * 5, width=6, seed=seed)
-    truth = np.cov((rows - np.array([rows[labels == c].mean(axis=0) for c in range(5)])[labels]).T)
-    rows[:40] += 15
-    found = shared_variation(rows, labels, trimmed=0.1)
-    everything = decompose(rows, labels, shrinkage=0.0).within
-    assert np.trace(found) == pytest.approx(np.trace(truth), rel=0.1)
-    assert np.abs(found - truth).max() < 0.25 * np.abs(truth).max()
-    assert np.abs(found - truth).max() < 0.3 * np.abs(everything - truth).max()
-
-
-def test_whitened_rows_have_the_covariance_of_a_ball() -> None:
-    """In units of their own covariance."""
-    rows = classes_of((2000,), width=5)[0]
+def by_two_means(rows: Floats, *, axes: int) -> Untangled:
+    """Rows whose shared variation is a ball of one."""
     centred = rows - rows.mean(axis=0)
-    covariance = centred.T @ centred / len(rows)
-    whitened = whitened_by(covariance, centred)
-    np.testing.assert_allclose(whitened.T @ whitened / len(rows), np.eye(5), atol=1e-8)
+    return untangled(centred, in_own_axes(centred, axes, 10), np.eye(rows.shape[1]), tail=0.05)
 
 
 def test_the_smaller_of_two_groups_lies_on_the_positive_side() -> None:
@@ -89,7 +35,7 @@ def test_the_smaller_of_two_groups_lies_on_the_positive_side() -> None:
     rng = np.random.default_rng(0)
     rows, is_small = rng.normal(size=(400, 4)), np.arange(400) < 60
     rows[is_small, 2] += 10
-    found = untangled(rows, axes=4, rows_per_axis=10, tail=0.05)
+    found = by_two_means(rows, axes=4)
     assert (found.side[is_small] > 0).all()
     assert (found.side[~is_small] < 0).all()
     assert found.side[is_small].mean() == pytest.approx(-found.side[~is_small].mean())
@@ -102,7 +48,7 @@ def test_the_larger_group_is_never_taken_for_the_smaller() -> None:
     is_small = np.arange(401) < 180
     rows[is_small, 0] += 30
     rows[400, 0] = -100
-    found = untangled(rows, axes=1, rows_per_axis=10, tail=0.05)
+    found = by_two_means(rows, axes=1)
     np.testing.assert_array_equal(found.side > 0, is_small)
 
 
@@ -155,6 +101,20 @@ def test_a_hidden_group_stands_out_among_classes_of_any_size(seed: int) -> None:
     assert after[2] > 2 * before.max()
     assert after.argmax() == 2
     assert auroc(SCAn().score(poisoned), is_poison) > 0.99
+
+
+def test_a_metric_is_worth_what_whitening_is() -> None:
+    """Rows measured by the inverse of their variation fall apart as whitened rows do."""
+    rng = np.random.default_rng(1)
+    rows, mixing = rng.normal(size=(300, 5)), np.eye(5) + 0.4 * rng.normal(size=(5, 5))
+    rows[:30] += 4
+    rows -= rows.mean(axis=0)
+    reduced = in_own_axes(rows, 5, 10)
+    plain = untangled(rows, reduced, np.eye(5), tail=0.05)
+    back = np.linalg.inv(mixing)
+    mixed = untangled(rows @ mixing, reduced, back @ back.T, tail=0.05)
+    assert mixed.gain == pytest.approx(plain.gain)
+    np.testing.assert_allclose(mixed.side, plain.side, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [0, 1])
