@@ -17,6 +17,7 @@ from sanitizer.commands import gating, handling
 from sanitizer.errors import SanitizerError, UsageError
 from sanitizer.options import (
     Budget,
+    Decoding,
     Detectors,
     Device,
     Fdr,
@@ -27,6 +28,7 @@ from sanitizer.options import (
     MaxDrop,
     Model,
     Reference,
+    Runs,
     Seed,
     Source,
     Trusted,
@@ -72,6 +74,8 @@ def scan(
     seed: Seed = 0,
     budget: Budget = "standard",
     store: Kept = None,
+    engine: Runs = "local",
+    decoding: Decoding = "exact",
     baseline: Annotated[
         Path | None, typer.Option(metavar="DIR", help="An earlier verdict folder: report only what is new since then.")
     ] = None,
@@ -92,10 +96,14 @@ def scan(
         raise UsageError("--out: expected a folder for the verdict, got none: name one, or ask with --plan")
     if plan and (quiet or as_json):
         raise UsageError("--plan: expected neither --quiet nor --json beside it, it is for people: leave out one")
+    if plan and engine != "local":
+        raise UsageError(f"--plan: expected --engine local, whose machine it can time, got {engine!r}: leave out one")
+    if plan and decoding != "exact":
+        raise UsageError(f"--plan: expected --decoding exact, which it can time, got {decoding!r}: leave out one")
     settings = ScanSettings(
         model=model, reference=reference, detectors=names_of(detectors), trusted=trusted, fdr=fdr, max_drop=max_drop,
         image_column=image_column, label_column=label_column, device=device, seed=seed,
-        budget=budget, store=store,  # type: ignore[arg-type]
+        budget=budget, store=store, engine=engine, decoding=decoding,  # type: ignore[arg-type]
     )  # fmt: skip
     if plan:
         _show_plan(source, settings, to)

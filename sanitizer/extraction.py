@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
 from sanitizer.record import version_of
+from sanitizer.sources.ahead import cores
 from sanitizer.sources.census import Census
+from sanitizer.sources.decode import LIMITS, Limits
 from sanitizer.store import Shelf, Store, implementation
 
 if TYPE_CHECKING:
     import torch
 
     from sanitizer.embed.backbone import Backbone
+    from sanitizer.embed.early import EarlyRows
     from sanitizer.embed.kept import ProbeRun
     from sanitizer.embed.probe import ProbePlan
 
@@ -76,6 +79,44 @@ class Extraction:
     store: Store | None = None
     progress: Progress = SILENT
     timed: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
+    decoding: str = "exact"
+    _opened: dict[str, Backbone] = field(default_factory=dict, repr=False)
+    _early: dict[str, EarlyRows] = field(default_factory=dict, repr=False)  # by the name of the network
+
+    def limits(self) -> Limits:
+        """What an image may cost: where decoding is scaled, no more detail than the largest side looked at."""
+        if self.decoding == "exact":
+            return LIMITS
+        networks = (self._backbone(name).side for name in self._networks())
+        return replace(LIMITS, enough=max((*networks, *self.sides())))
+
+    def onlookers(self) -> list[EarlyRows]:
+        """The frozen networks, for a census to show them images while it reads; what they saw is not computed again."""
+        from sanitizer.embed.early import EarlyRows
+
+        for name in self._networks():
+            opened = functools.partial(self._backbone, name)
+            self._early[name] = EarlyRows(opened, self.rows_shelf, self.timed, self._crowded)
+        return list(self._early.values())
+
+    def sides(self) -> list[int]:
+        """At which images will be asked for once they are read, if they are no smaller."""
+        if self.model != PROBE:
+            return [PIXEL_SIDE]
+        from sanitizer.embed.probe import BUDGETS
+
+        return [BUDGETS[self.budget][0], PIXEL_SIDE]
+
+    def _crowded(self) -> bool:
+        """Whether a network has every core: whoever decodes beside it makes its threads wait for each other."""
+        import torch
+
+        return self.device.type == "cpu" and torch.get_num_threads() >= cores()
+
+    def _networks(self) -> list[str]:
+        """The frozen ones, by name."""
+        named = (name for name in (self.model, self.reference) if name is not None and name != PROBE)
+        return list(dict.fromkeys(named))
 
     def __call__(self, census: Census) -> Extracted:
         """The spaces of every sample: from the model, and from the reference beside it."""
@@ -104,7 +145,7 @@ class Extraction:
 
     def rows_shelf(self, backbone: Backbone) -> Shelf | None:
         """Where the store keeps what this frozen network saw."""
-        return self._shelf("rows", _BACKBONE_CODE, model=backbone.facts())
+        return self._shelf("rows", _BACKBONE_CODE, model=backbone.facts(), enough=self.limits().enough)
 
     def probe_shelves(self, census: Census, plan: ProbePlan) -> tuple[Shelf | None, Shelf | None]:
         """Where the store keeps this probe's finished run on this very set, and an interrupted one."""
@@ -117,7 +158,7 @@ class Extraction:
 
     def pixel_shelf(self, census: Census, space: str) -> Shelf | None:
         """Where the store keeps a space that needs no model."""
-        return self._shelf("views", _SPACE_CODE, space=space, set=_identity(census), side=pixel_side(census))
+        return self._shelf("views", _SPACE_CODE, space=space, side=pixel_side(census), **_seen(census))
 
     def views(self) -> frozenset[str]:
         """Of what is wanted, the spaces that a probe gives besides its features under this budget."""
@@ -162,7 +203,9 @@ class Extraction:
     def _backbone(self, name: str) -> Backbone:
         from sanitizer.embed.backbone import open_backbone
 
-        return open_backbone(name, device=self.device)
+        if name not in self._opened:
+            self._opened[name] = open_backbone(name, device=self.device)
+        return self._opened[name]
 
     def _frozen(self, census: Census, backbone: Backbone) -> NDArray[np.float16]:
         """Every image through a frozen network, except those that went through it before."""
@@ -173,13 +216,14 @@ class Extraction:
 
         def compute(rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
             with self.progress.stage("embedding", len(rows)) as advance:
-                views = census.each_view(backbone.side, rows)
+                views = census.each_view(backbone.side, rows, resting=self._crowded())
                 for part in _batched(views, backbone.batch):
                     yield np.array([row for row, _ in part]), backbone.embed(np.stack([view for _, view in part]))
                     advance(len(part))
 
+        ready = next((early.rows for early in self._early.values() if early.rows and early.backbone is backbone), {})
         with self.timed(f"embedding with {backbone.name}"):
-            return kept_rows(self.store, shelf, digests, backbone.width, compute)
+            return kept_rows(self.store, shelf, digests, backbone.width, compute, ready)
 
     def _by_probe(self, census: Census, decoded: Decoded) -> Extracted:
         """The probe's spaces: of an earlier run on the same set, of one that goes on, or of a new one."""
@@ -301,7 +345,12 @@ def pixel_side(census: Census) -> int:
 
 def _run(census: Census, plan: ProbePlan) -> dict[str, Any]:
     """Everything that a probe's run depends on."""
-    return {"plan": asdict(plan), "set": _identity(census), "classes": len(census.class_names)}
+    return {"plan": asdict(plan), "classes": len(census.class_names), **_seen(census)}
+
+
+def _seen(census: Census) -> dict[str, Any]:
+    """The images of a set: their contents, and how they are decoded."""
+    return {"set": _identity(census), "enough": census.enough}
 
 
 def _kept_spaces(shelves: dict[str, Shelf | None]) -> dict[str, NDArray[Any]]:

@@ -230,7 +230,10 @@ def _scan_settings(given: dict[str, Any]) -> ScanSettings:
     if "detectors" in given:
         names = given["detectors"]
         given = given | {"detectors": (names,) if isinstance(names, str) else tuple(names)}
-    return ScanSettings(**given)
+    settings = ScanSettings(**given)
+    if settings.decoding != "exact":  # rows are known by their pixels, which scaled decoding changes
+        raise UsageError(f"decoding: expected 'exact' here, got {settings.decoding!r}: use sanitizer.scan")
+    return settings
 
 
 def _defaults() -> dict[str, Any]:

@@ -135,6 +135,8 @@ class _Seeing:
     @classmethod
     def of(cls, source: Any, settings: ScanSettings) -> _Seeing:
         """Read it as a scan does; refuse what a scan refuses."""
+        if settings.decoding != "exact":
+            raise UsageError(f"decoding: expected 'exact' for a graph, got {settings.decoding!r}: leave it out")
         suspect, trusted = opened(source, settings)
         pool = PooledSource(suspect, trusted) if trusted else suspect
         store = Store.open(settings.store, outside=[one.root for one in (suspect, trusted) if one])

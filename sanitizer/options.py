@@ -38,6 +38,21 @@ MaxDrop = Annotated[float, typer.Option(help="Never flag more than this share of
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:N.")]
 Seed = Annotated[int, typer.Option(help="Same data and same seed, same verdict.")]
 Budget = Annotated[str, typer.Option(help="fast, standard or thorough.")]
+Runs = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Where it runs: on this machine, or on the Ray cluster of $RAY_ADDRESS (extra: ray).",
+    ),
+]
+Decoding = Annotated[
+    str,
+    typer.Option(
+        metavar="exact|scaled",
+        help="scaled: decode large JPEGs at 1/2, 1/4 or 1/8 of their size; faster, of slightly other pixels.",
+    ),
+]
 Kept = Annotated[
     str | None,
     typer.Option(metavar="DIR|none", help="What was computed before is kept here; by default in your cache folder."),

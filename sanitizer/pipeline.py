@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from detectors.base import Detector, Evidence, Graph, MissingEvidence
 from sanitizer import registry
+from sanitizer.engines.base import Engine, running
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.progress import SILENT, Progress
 from sanitizer.recall import Recall
 from sanitizer.record import GALLERY, OWN_FILES, Verdict
 from sanitizer.sources.base import Source, open_source
-from sanitizer.sources.census import Census, take_census
-from sanitizer.sources.decode import VIEW
+from sanitizer.sources.census import Census
+from sanitizer.sources.decode import view_of
 from sanitizer.sources.pooled import PooledSource
 from sanitizer.store import Store
 from sanitizer.writing import refuse_inside, whole_folder, write_whole
@@ -54,8 +55,14 @@ class ScanSettings:
     seed: int = 0
     budget: Literal["fast", "standard", "thorough"] = "standard"
     store: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    decoding: Literal["exact", "scaled"] = "exact"
 
     def __post_init__(self) -> None:
+        if self.decoding not in ("exact", "scaled"):
+            raise UsageError(f"--decoding: expected exact or scaled, got {self.decoding!r}: choose one")
+        if self.engine not in ("local", "ray"):
+            raise UsageError(f"--engine: expected local or ray, got {self.engine!r}: choose one")
         if self.budget not in ("fast", "standard", "thorough"):
             raise UsageError(f"--budget: expected fast, standard or thorough, got {self.budget!r}: choose one")
         if not 0 < self.max_drop <= 1:
@@ -75,8 +82,10 @@ class ScanSettings:
     def asked(self) -> dict[str, Any]:
         """The settings as recorded; where things lie and where they are computed is no part of what was asked."""
         settings = asdict(self)
-        for elsewhere in ("device", "store", "trusted"):
+        for elsewhere in ("device", "engine", "store", "trusted"):
             del settings[elsewhere]
+        if self.decoding == "exact":  # as every scan was before there was another way: the record stays the same
+            del settings["decoding"]
         networks = {name: _file_name(settings[name]) for name in ("model", "reference")}
         return settings | networks | {"detectors": list(self.detectors)}
 
@@ -91,9 +100,10 @@ def scan(
     settings = settings or ScanSettings()
     chosen, store, pool = prepared(source, out, settings)
     if out is None:
-        return _Scan(pool, chosen, settings, store, progress).verdict()
-    with whole_folder(Path(out), replacing=OWN_FILES) as folder:
-        scanning = _Scan(pool, chosen, settings, store, progress)
+        with running(settings, pool) as engine:
+            return _Scan(pool, chosen, settings, store, progress, engine).verdict()
+    with whole_folder(Path(out), replacing=OWN_FILES) as folder, running(settings, pool) as engine:
+        scanning = _Scan(pool, chosen, settings, store, progress, engine)
         recall = Recall.of(store, scanning.census, decisive(settings, chosen, pool.uri) if store else None)
         verdict = recall.into(folder)
         if verdict is None:
@@ -162,16 +172,22 @@ class _Scan:
     settings: ScanSettings
     store: Store | None
     progress: Progress
+    engine: Engine
     timings: dict[str, float] = field(default_factory=dict)
     losses: np.ndarray | None = None
     extracted: Extracted | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)  # spaces that were wanted, and who computes them
+    _within: float = 0.0  # seconds of stages within the one that runs
 
     @cached_property
     def census(self) -> Census:
         """Everything found, read once."""
         with self._timed("reading"):
-            return take_census(self.source, progress=self.progress, store=self.store)
+            look = self._first_look
+            return self.engine.census(
+                self.source, store=self.store, progress=self.progress, limits=look.limits(),
+                onlookers=look.onlookers() if self.source.holds == "images" else (), sides=look.sides,
+            )  # fmt: skip
 
     def verdict(self) -> Verdict:
         """Read, embed, score, judge."""
@@ -192,6 +208,7 @@ class _Scan:
         found = Findings(census, evidence, opinions, judgement, not_run, failed + judgement.doubts, trusted)
         model = extracted.model
         side = f", {extracted.side}x{extracted.side}" if extracted.side else ""
+        view = f"{view_of(census.enough)}{side}" if census.holds == "images" else "float32 vectors as they are"
         return Verdict(
             table_of(found),
             summary_of(found)
@@ -201,7 +218,7 @@ class _Scan:
                 "parameters": self.settings.asked(),
                 "seed": self.settings.seed,
                 "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
-                "view": f"{VIEW}{side}" if census.holds == "images" else "float32 vectors as they are",
+                "view": view,
                 "model": model,
                 "reference": extracted.reference,
                 "device": self.settings.device,
@@ -233,6 +250,8 @@ class _Scan:
         census, extracted = self.census, self.extracted
         if extracted is None or census.holds != "images" or not census.class_names or self.settings.trusted:
             return
+        if self.settings.decoding != "exact":  # additions are decoded exactly: other pixels than those fitted
+            return
         frozen = {"kind": "backbone", "name": self.settings.model}
         probe = {
             "kind": "probe", "samples": len(census.samples), "side": extracted.side, "classes": len(census.class_names),
@@ -260,30 +279,31 @@ class _Scan:
         return {"digest": hashlib.sha256(said.encode()).hexdigest()}
 
     def _embed(self, census: Census) -> tuple[Extracted, Evidence]:
-        extracted = self._extraction(self.settings.seed, wanted_spaces(self.detectors.values()))(census)
+        extracted = self._first_look(census)
         self.losses, self.left_out, self.extracted = extracted.spaces.get("loss"), extracted.left_out, extracted
         return extracted, self._evidence(extracted.spaces, census, self.detectors)
 
+    @cached_property
+    def _first_look(self) -> Extraction:
+        """At everything; frozen networks begin while it is being read."""
+        return self._extraction(self.settings.seed, wanted_spaces(self.detectors.values()))
+
     def _extraction(self, seed: int, wanted: frozenset[str], *, reference: bool = True) -> Extraction:
         from sanitizer.devices import resolve_device
-        from sanitizer.extraction import Extraction
 
-        return Extraction(
+        return self.engine.extraction(
             model=self.settings.model, reference=self.settings.reference if reference else None,
             budget=self.settings.budget, seed=seed, device=resolve_device(self.settings.device), wanted=wanted,
-            store=self.store, progress=self.progress, timed=self._timed,
+            store=self.store, progress=self.progress, timed=self._timed, decoding=self.settings.decoding,
         )  # fmt: skip
 
     def _evidence(
         self, spaces: Mapping[str, np.ndarray], census: Census, detectors: Mapping[str, Detector]
     ) -> Evidence:
         from sanitizer.devices import resolve_device
-        from sanitizer.evidence import build_evidence
 
-        return build_evidence(
-            spaces, census.labels(), census.class_names, census.keys(), detectors.values(),
-            device=str(resolve_device(self.settings.device)), seed=self.settings.seed,
-        )  # fmt: skip
+        device = str(resolve_device(self.settings.device))
+        return self.engine.evidence(spaces, census, detectors.values(), device=device, seed=self.settings.seed)
 
     def _look_again(
         self, first: Judgement, extracted: Extracted, calibration: Calibration, failed: list[str]
@@ -339,9 +359,14 @@ class _Scan:
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.timings[stage] = self.timings.get(stage, 0.0) + time.perf_counter() - start
+        """The seconds of a stage, without those of stages within it."""
+        start, outer, self._within = time.perf_counter(), self._within, 0.0
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - start
+            self.timings[stage] = self.timings.get(stage, 0.0) + took - self._within
+            self._within = outer + took
 
 
 def trusted_rows(census: Census, source: Source) -> np.ndarray | None:
@@ -372,7 +397,8 @@ def decisive(settings: ScanSettings, detectors: Mapping[str, Detector], uri: str
         return None  # a stranger's code may change without notice
     files = [_file_digest(name) for name in (settings.model, settings.reference) if name]
     return settings.asked() | {
-        "device": settings.device, "files": files, "source": uri, "trusted": bool(settings.trusted),
+        "device": settings.device, "engine": settings.engine, "files": files, "source": uri,
+        "trusted": bool(settings.trusted),
         "detectors": {name: repr(detector) for name, detector in detectors.items()},
     }  # fmt: skip
 

@@ -93,6 +93,10 @@ ROOMS = {
         lazily=("faiss", "torch"),
         never=("sanitizer.sources", "sanitizer.embed"),
     ),
+    "sanitizer.index.tiles": Room(  # the search in bf16, imported by those who run it
+        may=("sanitizer.index", "torch"),
+        never=("sanitizer.sources", "sanitizer.embed"),
+    ),
     "sanitizer.evidence": Room(
         may=("sanitizer.errors", "sanitizer.embed", "sanitizer.index", "detectors.base"),
         never=("sanitizer.verdict", "sanitizer.sources", "sanitizer.attacks"),
@@ -145,7 +149,10 @@ ROOMS = {
         never=("sanitizer.embed", "detectors", "torch"),
     ),
     "sanitizer.extraction": Room(
-        may=(*COMMON, "sanitizer.record", "sanitizer.sources.census"),
+        may=(
+            *COMMON, "sanitizer.record", "sanitizer.sources.census",
+            "sanitizer.sources.ahead", "sanitizer.sources.decode",  # how many cores and how much detail it needs
+        ),
         lazily=("sanitizer.embed", "sanitizer.nets", "torch"),
         never=("sanitizer.index", "sanitizer.verdict", "sanitizer.attacks", "detectors"),
     ),
@@ -171,8 +178,8 @@ ROOMS = {
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
     ),
     "sanitizer.engines": Room(
-        may=(*FLOW, "sanitizer.pipeline", "sanitizer.registry", "detectors.base", "pyarrow"),
-        lazily=("ray",),
+        may=(*FLOW, "sanitizer.extraction", "detectors.base", "pyarrow", "torch"),
+        lazily=("ray", "sanitizer.devices", "sanitizer.pipeline"),
         never=("sanitizer.attacks", "sanitizer.evaluation", "sanitizer.training"),
     ),
     # What a gate lets through, what it came to, and how it finds out.

@@ -7,13 +7,13 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from toy_cli import Run, row, runner, verdict
+from toy_cli import Run, assert_one_line, row, runner, verdict
 
 from sanitizer import pipeline
 from sanitizer.errors import SourceError
@@ -100,7 +100,8 @@ def test_flags_become_settings(run: Run, scanning: Any) -> None:
     asked = scanning(verdict())
     run("scan", "data", "--out", "there", "--detectors", "lof, dao", "--max-drop", "0.1", "--image-column", "i",
         "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast", "--model", "timm:vit",
-        "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none")  # fmt: skip
+        "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none",
+        "--engine", "ray", "--decoding", "scaled")  # fmt: skip
     source, out, settings, _ = asked
     assert (source, out) == ("data", Path("there"))
     assert settings == SETTINGS
@@ -110,7 +111,8 @@ def test_flags_become_settings(run: Run, scanning: Any) -> None:
 
 SETTINGS = pipeline.ScanSettings(
     model="timm:vit", reference="net.safetensors", detectors=("lof", "dao"), trusted="clean", fdr=0.01, max_drop=0.1,
-    image_column="i", label_column="l", device="cpu", seed=7, budget="fast", store="none",
+    image_column="i", label_column="l", device="cpu", seed=7, budget="fast", store="none", engine="ray",
+    decoding="scaled",
 )  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def test_a_plan_is_asked_for_with_the_same_settings(run: Run, monkeypatch: pytes
         "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast", "--model", "timm:vit",
         "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none")  # fmt: skip
     assert (answer.code, answer.err, scanned) == (0, "", [])
-    assert asked[0][:3] == ("data", SETTINGS, None)
+    assert asked[0][:3] == ("data", replace(SETTINGS, engine="local", decoding="exact"), None)
     assert answer.out.splitlines()[0].startswith("50,000 samples, 15.0 MB; 0 of them known to the store")
     assert answer.out.splitlines()[-1] == "about 2 min 10 s, 1.8 GB of memory, 95.0 MB of disk"
 
@@ -244,6 +246,13 @@ def test_a_plan_is_for_people(run: Run, flag: str) -> None:
     answer = run("scan", "data", "--plan", flag)
     assert (answer.code, answer.out) == (2, "")
     assert flag in answer.err
+
+
+@pytest.mark.parametrize("flag", ["--engine=ray", "--decoding=scaled"])
+def test_a_plan_times_what_it_can(run: Run, flag: str) -> None:
+    """This machine, and images as they are."""
+    answer = run("scan", "data", "--plan", flag)
+    assert_one_line(answer, "--plan", flag.partition("=")[0])
 
 
 def test_the_next_command_names_the_columns_again(run: Run, scanning: Any) -> None:

@@ -113,7 +113,8 @@ def test_without_a_verdict_it_scans_with_the_settings(run: Run, place: Path, sca
     """One to one, every one of them; the verdict's place is said."""
     answer = run("--out", "there", "--detectors", "lof, dao", "--max-drop", "0.1", "--image-column", "i",
         "--label-column", "l", "--device", "cpu", "--seed", "7", "--budget", "fast", "--model", "timm:vit",
-        "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none")  # fmt: skip
+        "--reference", "net.safetensors", "--trusted", "clean", "--fdr", "0.01", "--store", "none",
+        "--engine", "ray", "--decoding", "scaled")  # fmt: skip
     assert (answer.code, answer.err) == (1, "")
     assert answer.out.endswith("verdict: there\n")
     [(source, out, settings)] = scanning
@@ -135,7 +136,8 @@ def test_a_scan_goes_nowhere_if_nobody_wants_its_verdict(run: Run, place: Path, 
     [
         ["--out", "out"], ["--model", "probe"], ["--reference", "x"], ["--detectors", "auto"], ["--trusted", "clean"],
         ["--max-drop", "0.2"], ["--image-column", "x"], ["--label-column", "x"], ["--device", "cpu"],
-        ["--seed", "0"], ["--budget", "fast"], ["--store", "none"],
+        ["--seed", "0"], ["--budget", "fast"], ["--store", "none"], ["--engine", "ray"],
+        ["--decoding", "exact"],
     ],
     ids=lambda words: words[0],
 )  # fmt: skip

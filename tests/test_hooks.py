@@ -215,6 +215,8 @@ def test_settings_are_those_of_a_scan() -> None:
         Sanitizer(budgets="fast")
     with pytest.raises(UsageError, match="expected fast, standard or thorough"):
         Sanitizer(budget="swift")
+    with pytest.raises(UsageError, match="decoding: expected 'exact' here"):
+        Sanitizer(decoding="scaled")
     with pytest.raises(UsageError, match="expected keep, drop or raise, got 'ignore'"):
         Sanitizer(unseen="ignore")  # type: ignore[arg-type]
 

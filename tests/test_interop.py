@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,12 @@ def test_what_a_scan_refuses_is_refused(tmp_path: Path) -> None:
     """Here, a set that is too small."""
     with pytest.raises(SourceError, match="at least 20"):
         knn_graph(save(tmp_path / "v.npz", vectors(10)), settings=CPU_ONLY)
+
+
+def test_a_graph_is_of_images_as_they_are(tmp_path: Path) -> None:
+    """Scaled decoding is for scans."""
+    with pytest.raises(UsageError, match="decoding: expected 'exact'"):
+        knn_graph(save(tmp_path / "v.npz", vectors()), settings=replace(CPU_ONLY, decoding="scaled"))
 
 
 # The graph of images

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,39 @@ def probe_forward(folder: Path, *, residual: bool) -> Work:
     return lambda: work(images)
 
 
-def read_folder(folder: Path, *, side: int) -> Work:
-    """A folder read as a scan reads it: found, digested, decoded, fitted."""
+def read_folder(folder: Path, *, side: int, decoding: str = "exact") -> Work:
+    """A folder read as a scan by a frozen network reads it: found, digested, decoded, fitted; on one core."""
     from sanitizer.sources.base import open_source
     from sanitizer.sources.census import take_census
+    from sanitizer.sources.decode import Limits
+
+    limits = Limits(enough=side if decoding == "scaled" else None)
 
     def read() -> Answer:
-        census = take_census(open_source(str(folder / "images")))
-        return {"images": np.array(sum(1 for _ in census.each_view(side, range(len(census.samples)))))}
+        os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+        shown = Shown(side)
+        census = take_census(open_source(str(folder / "images")), limits=limits, onlookers=[shown])
+        assert len(census.samples) == shown.images  # no two are the same
+        return {"images": np.array(shown.images)}
 
     return read
+
+
+@dataclass
+class Shown:
+    """Counts the images that it is shown."""
+
+    side: int
+    images: int = 0
+    needs_every_core = False
+
+    def see(self, digest: str, view: np.ndarray) -> None:  # noqa: ARG002 - as networks are shown them
+        """One image."""
+        assert view.shape == (self.side, self.side, 3)
+        self.images += 1
+
+    def seen_all(self) -> None:
+        """There are no more."""
 
 
 def flags(rows: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from sanitizer.bars import bars
 from sanitizer.errors import UsageError
 from sanitizer.options import (
     Budget,
+    Decoding,
     Detectors,
     Device,
     Fdr,
@@ -25,6 +26,7 @@ from sanitizer.options import (
     MaxDrop,
     Model,
     Reference,
+    Runs,
     Seed,
     Source,
     Trusted,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 #: What belongs to a scan, and to no verdict that is there already.
 _OF_A_SCAN = (
     "out", "model", "reference", "detectors", "trusted", "fdr", "max_drop", "image_column", "label_column", "device",
-    "seed", "budget", "store",
+    "seed", "budget", "store", "engine", "decoding",
 )  # fmt: skip
 
 
@@ -77,6 +79,8 @@ def gate(
     seed: Seed = 0,
     budget: Budget = "standard",
     store: Kept = None,
+    engine: Runs = "local",
+    decoding: Decoding = "exact",
 ) -> None:
     """Refuse to train: scan, or check an earlier verdict, and hold it against a policy.
 
@@ -96,7 +100,7 @@ def gate(
         settings = ScanSettings(
             model=model, reference=reference, detectors=names_of(detectors), trusted=trusted, fdr=fdr,
             max_drop=max_drop, image_column=image_column, label_column=label_column, device=device, seed=seed,
-            budget=budget, store=store,  # type: ignore[arg-type]
+            budget=budget, store=store, engine=engine, decoding=decoding,  # type: ignore[arg-type]
         )  # fmt: skip
     asked = {"sarif": sarif, "junit": junit, "summary": summary, "json": to_json}
     outputs = {name: path for name, path in asked.items() if path is not None}

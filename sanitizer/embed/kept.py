@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,18 +25,27 @@ Compute = Callable[[NDArray[np.int64]], Iterable[tuple[NDArray[np.int64], NDArra
 
 
 def kept_rows(
-    store: Store | None, shelf: Shelf | None, digests: Sequence[str], width: int, compute: Compute
+    store: Store | None,
+    shelf: Shelf | None,
+    digests: Sequence[str],
+    width: int,
+    compute: Compute,
+    ready: Mapping[str, NDArray[np.float16]] = MappingProxyType({}),
 ) -> NDArray[np.float16]:
     """One vector a sample, (n, width): from the shelf where it has them, computed and kept where it has not.
 
+    What is ``ready``, by digest, is neither looked for nor kept.
     With a store the array is backed by a file, so that the system can page it out.
     """
     values = _blank(store, (len(digests), width))
     missing = np.ones(len(digests), bool)
     wanted: dict[bytes, list[int]] = {}
     for row, digest in enumerate(digests):
-        wanted.setdefault(bytes.fromhex(digest), []).append(row)
-    for digest_column, held in _shards(shelf, width):
+        if (known := ready.get(digest)) is not None:
+            values[row], missing[row] = known, False
+        else:
+            wanted.setdefault(bytes.fromhex(digest), []).append(row)
+    for digest_column, held in _shards(shelf, width) if wanted else ():
         for place, held_digest in enumerate(digest_column):
             rows = wanted.get(held_digest)
             if rows is not None:
@@ -47,9 +57,14 @@ def kept_rows(
         for row, value in zip(chosen, computed, strict=True):
             values[wanted[bytes.fromhex(digests[row])]] = value
         if shelf:
-            keys = pa.array([bytes.fromhex(digests[row]) for row in chosen], pa.binary(32))
-            shelf.put(pa.table({"digest": keys, "value": _column(computed)}, schema=_rows_schema(width)))
+            keep_rows(shelf, [digests[row] for row in chosen], computed)
     return values
+
+
+def keep_rows(shelf: Shelf, digests: Sequence[str], values: NDArray[np.float16]) -> None:
+    """Keep what a frozen network saw, as one shard."""
+    keys = pa.array([bytes.fromhex(digest) for digest in digests], pa.binary(32))
+    shelf.put(pa.table({"digest": keys, "value": _column(values)}, schema=_rows_schema(values.shape[1])))
 
 
 class ProbeRun(NamedTuple):

@@ -96,8 +96,9 @@ def view_digest_of(pixels: Pixels) -> str:
     'f582c36a'
     """
     height, width, _ = pixels.shape
-    head = f"RGB {width}x{height}\n".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    hasher = hashlib.sha256(f"RGB {width}x{height}\n".encode())
+    hasher.update(np.ascontiguousarray(pixels).data)
+    return hasher.hexdigest()
 
 
 def open_source(source: Any, *, image_column: str | None = None, label_column: str | None = None) -> Source:

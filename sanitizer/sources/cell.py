@@ -32,8 +32,8 @@ _WALL = 30
 
 def main() -> None:
     """Answer until nobody asks any more."""
-    max_bytes, max_pixels, seconds, memory = map(int, sys.argv[1:])
-    limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
+    max_bytes, max_pixels, enough, seconds, memory = map(int, sys.argv[1:])
+    limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels, enough=enough or None)
     _confine(memory)
     replies = sys.stdout.buffer
     replies.write(READY)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sanitizer.errors import SourceError
 from sanitizer.progress import SILENT, Progress
+from sanitizer.sources.ahead import Ahead
 from sanitizer.sources.base import Found, Holds, Pixels, Sample, Source, Status, digest_of, view_digest_of
 from sanitizer.sources.decode import LIMITS, Limits, Refused, Unreadable, decode, fit
 from sanitizer.sources.facts import Fact, Facts
 from sanitizer.sources.isolated import Decoder, could_cost_too_much, decoder
+from sanitizer.sources.seen import MODEST, Decoded, Held, Look, Onlooker, is_modest
 from sanitizer.store import Store
 
 #: Decoded images are kept while they fit into this much; beyond, they are decoded again when they are needed.
@@ -23,9 +25,6 @@ KEEP_BYTES = 512 * 2**20
 # So many items are read ahead of one that is decoded in another process: both go on at the same time.
 _AHEAD = 64
 _AHEAD_BYTES = 16 * 2**20
-
-#: An image as pixels (h, w, 3), or a vector (d,).
-Decoded = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +42,12 @@ class Census:
     _source: Source = field(repr=False)
     _limits: Limits = field(repr=False)
     _kept: dict[str, Decoded] | None = field(repr=False)  # digest -> what was decoded, while it fits into memory
+    _squares: dict[int, dict[str, Pixels]] = field(repr=False)  # side -> digest -> view, where those fit
+
+    @property
+    def enough(self) -> int | None:
+        """To which side JPEGs were decoded at a fraction of their size, if they were."""
+        return self._limits.enough
 
     def labels(self) -> NDArray[np.int64]:
         """The label of each sample, -1 where there is none."""
@@ -72,11 +77,21 @@ class Census:
             views[places[row]] = view
         return views
 
-    def each_view(self, size: int, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Pixels]]:
-        """Row and image, as a square, of every chosen row: one at a time, in whatever order they are at hand."""
+    def each_view(
+        self, size: int, rows: Sequence[int] | NDArray[np.integer], *, resting: bool = False
+    ) -> Iterator[tuple[int, Pixels]]:
+        """Row and image, as a square, of every chosen row: one at a time, in whatever order they are at hand.
+
+        ``resting``: nothing is decoded ahead while whoever asks works on one, for that needs every core.
+        """
         assert self.holds == "images"
-        for row, pixels in self._decoded(rows):
-            yield row, fit(pixels, size)
+        if self._kept is None and size in self._squares:
+            held = self._squares[size]
+            yield from ((int(row), held[self.samples[row].digest]) for row in rows)
+        elif self._kept is None:
+            yield from self._again(rows, lambda pixels: fit(pixels, size), resting=resting)
+        else:
+            yield from ((row, fit(pixels, size)) for row, pixels in self._decoded(rows))
 
     def each_image(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Pixels]]:
         """Row and image, at its own size, of every chosen row, in whatever order they are at hand."""
@@ -98,8 +113,35 @@ class Census:
         for row in rows:
             yield int(row), self._kept[self.samples[row].digest]
 
-    def _again(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, Decoded]]:
-        """The chosen items read once more, each checked to be what was scanned."""
+    def _again(
+        self,
+        rows: Sequence[int] | NDArray[np.integer],
+        made: Callable[[Decoded], Decoded] = lambda decoded: decoded,
+        *,
+        resting: bool = False,
+    ) -> Iterator[tuple[int, Decoded]]:
+        """The chosen items read once more, each checked to be what was scanned, and what is made of them."""
+        waiting: deque[tuple[int, Callable[[], Decoded]]] = deque()
+        with Ahead[Decoded](lambda decoded: decoded.nbytes) as helpers:
+            for row, content in self._found_again(rows):
+                work = partial(self._made, content, made)
+                modest = is_modest(content, self.samples[row].size)
+                waiting.append((row, helpers.ask(work) if modest else work))
+                most = _AHEAD if modest and helpers.threads and helpers.waiting <= _AHEAD_BYTES else 0
+                while len(waiting) > most:
+                    row, promise = waiting.popleft()
+                    decoded = promise()
+                    with helpers.resting(resting):
+                        yield row, decoded
+            for row, promise in waiting:
+                decoded = promise()
+                with helpers.resting(resting):
+                    yield row, decoded
+
+    def _made(self, content: bytes, made: Callable[[Decoded], Decoded]) -> Decoded:
+        return made(decode(content, self._limits) if self.holds == "images" else np.frombuffer(content, "<f4"))
+
+    def _found_again(self, rows: Sequence[int] | NDArray[np.integer]) -> Iterator[tuple[int, bytes]]:
         missing = {self.samples[row].id: int(row) for row in rows}
         wanted = None if len(missing) == len(self.samples) else frozenset(missing)
         for found in self._source.stream(wanted):
@@ -109,7 +151,7 @@ class Census:
             if found.content is None or digest_of(found.content) != self.samples[row].digest:
                 raise _changed(found.id)
             del missing[found.id]
-            yield row, _decode(found.content, self.holds, self._limits)
+            yield row, found.content
         if missing:
             raise _changed(next(iter(missing)))
 
@@ -121,28 +163,28 @@ def take_census(
     progress: Progress = SILENT,
     keep_bytes: int = KEEP_BYTES,
     store: Store | None = None,
+    onlookers: Sequence[Onlooker] = (),
+    sides: Callable[[], Sequence[int]] = list,
 ) -> Census:
-    """Read and digest everything in ``source`` once, and decode what the store does not know."""
+    """Read and digest everything in ``source`` once, and decode what the store does not know.
+
+    What is decoded is shown to ``onlookers``. Where not all of it fits into memory, squares of these ``sides`` may, so
+    that whoever asks for such views later does not make everything be decoded again.
+    """
     samples: list[Sample] = []
     others: list[Found] = []
-    kept: dict[str, Decoded] | None = {}
-    kept_bytes = 0
+    held = Held(keep_bytes, sides if source.holds == "images" else list)
     facts = Facts.of(store if source.holds == "images" else None, limits)
     with progress.stage("reading", None) as advance:
-        for result, decoded in _examined(source, limits, facts):
+        for result, look in _examined(source, limits, facts, held, onlookers):
             if isinstance(result, Found):
                 others.append(result)
             else:
                 samples.append(result)
-                if kept is not None and result.digest not in kept:
-                    kept_bytes += 0 if decoded is None else decoded.nbytes
-                    if decoded is None or kept_bytes > keep_bytes:
-                        kept = None
-                    else:
-                        kept[result.digest] = decoded
+                held.add(result.digest, look)
             advance(1)
     facts.keep()
-    return census_of(source, samples, others, limits, kept)
+    return census_of(source, samples, others, limits, held.whole, held.squares)
 
 
 def census_of(
@@ -151,6 +193,7 @@ def census_of(
     others: Sequence[Found],
     limits: Limits,
     kept: dict[str, Decoded] | None = None,
+    squares: dict[int, dict[str, Pixels]] | None = None,
 ) -> Census:
     """What was found, put into canonical order and counted."""
     names = source.class_names
@@ -168,30 +211,100 @@ def census_of(
         _source=source,
         _limits=limits,
         _kept=kept,
+        _squares=squares or {},
     )
 
 
-def _examined(source: Source, limits: Limits, facts: Facts) -> Iterator[tuple[Sample | Found, Decoded | None]]:
-    """Every item as the sample it turns out to be, or with its final status; and what was decoded, if it was."""
+def _examined(
+    source: Source, limits: Limits, facts: Facts, held: Held, onlookers: Sequence[Onlooker]
+) -> Iterator[tuple[Sample | Found, Look | None]]:
+    """Every item as the sample it turns out to be, or with its final status; and what it looks like, if that is new."""
     if source.holds == "vectors":
-        for found in source.stream():
-            content = found.content
-            yield (
-                (found, None) if content is None else (_sample_of_vector(found, content), np.frombuffer(content, "<f4"))
-            )
+        yield from map(_vector, source.stream())
         return
-    with decoder(limits, look_at) as lent:
-        waiting: deque[_Waiting] = deque()
+    with decoder(limits, look_at) as lent, Ahead(_bytes_of) as helpers:
+        reading = _Reading(limits, facts, held, onlookers, lent, helpers)
         for found in source.stream():
-            digest = "" if found.content is None else digest_of(found.content)
-            sent = found.content is not None and facts.get(digest) is None and could_cost_too_much(found.content)
-            if sent and found.content is not None:
-                lent.send(found.content)
-            waiting.append(_Waiting(replace(found, content=None) if sent else found, digest, sent))
-            while waiting and (lent.idle or len(waiting) > _AHEAD or lent.waiting > _AHEAD_BYTES):
-                yield _settled(waiting.popleft(), lent, limits, facts)
-        while waiting:
-            yield _settled(waiting.popleft(), lent, limits, facts)
+            reading.take(found)
+            while not reading.may_go_on:
+                yield reading.settled()
+        while reading.waiting:
+            yield reading.settled()
+    for onlooker in onlookers:
+        onlooker.seen_all()
+
+
+@dataclass
+class _Reading:
+    """One pass over a source: items are settled in its order, and some behind them are decoded meanwhile."""
+
+    limits: Limits
+    facts: Facts
+    held: Held
+    onlookers: Sequence[Onlooker]
+    lent: Decoder
+    helpers: Ahead[Look | None]
+    waiting: deque[_Waiting] = field(default_factory=deque)
+
+    def take(self, found: Found) -> None:
+        """An item begins its way: what is new in it is being decoded."""
+        content = found.content
+        digest = "" if content is None else digest_of(content)
+        if content is None or self.facts.get(digest) is not None:
+            self.waiting.append(_Waiting(found, digest))
+            return
+        sides = self.held.wanted.union(onlooker.side for onlooker in self.onlookers)
+        if could_cost_too_much(content):
+            self.lent.send(content)
+            self.waiting.append(_Waiting(replace(found, content=None), digest, sent=True))
+        elif self.helpers.threads and not any(digest == other.digest for other in self.waiting):
+            whole = self.held.whole is not None
+            promise = self.helpers.ask(partial(_looked_modestly, content, self.limits, sides, whole=whole))
+            self.waiting.append(_Waiting(found, digest, promise=promise))
+        else:
+            self.waiting.append(_Waiting(found, digest))
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether to read on before the first item is settled: it is being worked on, and memory suffices."""
+        if not self.waiting:
+            return True
+        first, waiting = self.waiting[0], self.lent.waiting + self.helpers.waiting
+        busy = first.sent or first.promise is not None
+        return busy and len(self.waiting) <= _AHEAD and waiting <= _AHEAD_BYTES
+
+    def settled(self) -> tuple[Sample | Found, Look | None]:
+        """The first item with its final status, and what it looks like, if that is new."""
+        item, look = self.waiting.popleft(), None
+        found, digest = item.found, item.digest
+        if not digest:
+            return found, None
+        fact = None if item.sent or item.promise else self.facts.get(digest)
+        if fact is None:
+            look = self._received(item)
+            fact = look.fact
+            if fact.status is not Status.REFUSED:  # "does not fit into memory" may be true only today
+                self.facts.learn(digest, fact)
+        if fact.status is not Status.SCANNED:
+            return replace(found, content=None, status=fact.status, reason=fact.reason), None
+        if look is not None:
+            self._show(digest, look)
+        return Sample(found.id, digest, fact.view_digest, found.label, fact.size), look
+
+    def _received(self, item: _Waiting) -> Look:
+        """What an item comes to, wherever it is decoded."""
+        if item.sent:
+            return Look(*self.lent.receive())
+        look = item.promise() if item.promise else None
+        if look is None:
+            assert item.found.content is not None
+            look = Look(*look_at(item.found.content, self.limits))
+        return look
+
+    def _show(self, digest: str, look: Look) -> None:
+        for onlooker in self.onlookers:
+            with self.helpers.resting(onlooker.needs_every_core):
+                onlooker.see(digest, look.square(onlooker.side))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,21 +313,16 @@ class _Waiting:
 
     found: Found
     digest: str  # "" where there is no content
-    sent: bool  # to the other process, which has its content
+    sent: bool = False  # to the other process, which has its content
+    promise: Callable[[], Look | None] | None = None  # of a helper in this one
 
 
-def _settled(item: _Waiting, lent: Decoder, limits: Limits, facts: Facts) -> tuple[Sample | Found, Pixels | None]:
-    found, digest, pixels = item.found, item.digest, None
-    if not digest:
+def _vector(found: Found) -> tuple[Sample | Found, Look | None]:
+    content = found.content
+    if content is None:
         return found, None
-    fact = None if item.sent else facts.get(digest)
-    if fact is None:
-        fact, pixels = lent.receive() if found.content is None else look_at(found.content, limits)
-        if fact.status is not Status.REFUSED:  # "does not fit into memory" may be true only today
-            facts.learn(digest, fact)
-    if fact.status is not Status.SCANNED:
-        return replace(found, content=None, status=fact.status, reason=fact.reason), None
-    return Sample(found.id, digest, fact.view_digest, found.label, fact.size), pixels
+    sample = _sample_of_vector(found, content)
+    return sample, Look(Fact(Status.SCANNED, "", sample.view_digest, sample.size), np.frombuffer(content, "<f4"))
 
 
 def _sample_of_vector(found: Found, content: bytes) -> Sample:
@@ -234,8 +342,21 @@ def look_at(content: bytes, limits: Limits) -> tuple[Fact, Pixels | None]:
     return Fact(Status.SCANNED, "", view_digest_of(pixels), (width, height)), pixels
 
 
-def _decode(content: bytes, holds: Holds, limits: Limits) -> Decoded:
-    return decode(content, limits) if holds == "images" else np.frombuffer(content, "<f4")
+def _looked_modestly(content: bytes, limits: Limits, sides: Collection[int], *, whole: bool) -> Look | None:
+    """The same, with squares, of images that may be decoded beside others; None of those that cost too much for that.
+
+    ``whole``: the pixels are needed, too.
+    """
+    fact, pixels = look_at(content, replace(limits, max_pixels=min(limits.max_pixels, MODEST)))
+    if fact.status is Status.REFUSED and limits.max_pixels > MODEST:
+        return None
+    if pixels is None:
+        return Look(fact)
+    return Look(fact, pixels if whole else None, {side: fit(pixels, side) for side in sides})
+
+
+def _bytes_of(look: Look | None) -> int:
+    return 0 if look is None else look.nbytes
 
 
 def _changed(item: str) -> SourceError:

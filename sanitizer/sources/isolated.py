@@ -25,7 +25,7 @@ import numpy as np
 
 from sanitizer.sources.base import Pixels, Status
 from sanitizer.sources.cell import ANSWER, ASKED, READY
-from sanitizer.sources.decode import Limits
+from sanitizer.sources.decode import Limits, scans_in
 from sanitizer.sources.facts import Fact
 
 #: What is larger is decoded apart. Photographs as they come from a camera are, what networks are trained on is not.
@@ -106,7 +106,7 @@ class Decoder:
                 self._cell.stdin.flush()
 
     def _start(self) -> None:
-        limits = (self.limits.max_bytes, self.limits.max_pixels, self.seconds, MEMORY)
+        limits = (self.limits.max_bytes, self.limits.max_pixels, self.limits.enough or 0, self.seconds, MEMORY)
         home = str(Path(__file__).parents[2])  # where this package is, be it installed or not
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         # One thread: each would take address space. A session of its own: the keyboard's signals are for the parent.
@@ -154,7 +154,7 @@ class Decoder:
 
 def could_cost_too_much(content: bytes) -> bool:
     """Whether decoding these bytes could take minutes."""
-    return len(content) > APART_BYTES or (content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > APART_SCANS)
+    return len(content) > APART_BYTES or (content.startswith(b"\xff\xd8") and scans_in(content) > APART_SCANS)
 
 
 _resting: list[Decoder] = []

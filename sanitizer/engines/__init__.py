@@ -1,0 +1,1 @@
+"""Where a scan runs: in this process, or on the machines of a cluster; the steps are the same."""
