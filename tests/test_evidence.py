@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -157,4 +158,6 @@ def test_evidence_keeps_what_it_was_given(spaces: dict[str, np.ndarray]) -> None
     evidence = built(spaces)
     assert evidence.spaces is spaces
     assert evidence.classes.tolist() == [0, 1, 2]
-    assert set(vars(evidence)) == {"labels", "class_names", "keys", "spaces", "neighbors"}
+    given = {field.name for field in fields(evidence) if field.init}
+    assert given == {"labels", "class_names", "keys", "spaces", "neighbors"}
+    assert evidence._made == {}  # what detectors derive from these, and nothing before they do

@@ -18,7 +18,8 @@ from toy_scans import FAST, SEED, TOTAL, Failing, Misshapen, contents, flagged, 
 from toys import SIDE, picture, toy_images
 
 from detectors.base import Detector, Evidence, Floats
-from sanitizer import pipeline, registry
+from sanitizer import registry
+from sanitizer.engines import local
 from sanitizer.errors import SourceError, UsageError
 from sanitizer.pipeline import ScanSettings, choose_detectors, scan
 from sanitizer.record import SIGNATURE, WRITTEN, Verdict
@@ -302,7 +303,7 @@ def test_a_folder_that_is_not_ours_is_refused_before_any_work(
     toys: tuple[Path, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a user keeps there stays."""
-    monkeypatch.setattr(pipeline, "take_census", lambda *anything, **more: pytest.fail("it read the source"))
+    monkeypatch.setattr(local, "take_census", lambda *anything, **more: pytest.fail("it read the source"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "summary.json").write_text("{}")
     (tmp_path / "mine" / "thesis.tex").write_text("words")
