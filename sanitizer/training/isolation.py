@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from detectors.base import Floats, Neighbors, Rows
 from detectors.facility import NOBODY, AllPairs, assignment, pick_medoids, singletons
 from detectors.medoids import similarities
-from sanitizer.embed.gradients import sketch, squared_distances
+from sanitizer.embed.gradients import pairwise_squared_distances, sketch, squared_distances
 from sanitizer.index import nearest
 from sanitizer.training.cells import MOST_DIMENSIONS, nearest_in_cells
 from sanitizer.training.gradients import LastLayer
@@ -106,7 +106,10 @@ def _search(own: LastLayer, asking: Rows, among: Rows, k: int, device: str) -> N
 
 def pairwise(own: LastLayer) -> Floats:
     """Distances between all gradients, (m, m) float64."""
-    squared = _differences(own.residual) if own.feature is None else _by_products(own.residual, own.feature)
+    if own.feature is None:
+        squared = _differences(own.residual)
+    else:
+        squared = pairwise_squared_distances(own.residual, own.feature)
     return np.asarray(np.sqrt(squared, out=squared))
 
 
@@ -118,15 +121,3 @@ def _differences(residual: np.ndarray) -> Floats:
         difference = rows - its
         squared[row] = np.einsum("md,md->m", difference, difference)
     return squared
-
-
-def _by_products(residual: np.ndarray, feature: np.ndarray) -> Floats:
-    """From the two factors, whose products are never written out."""
-    r, h = residual.astype(np.float64), feature.astype(np.float64)
-    products = r @ r.T
-    products *= h @ h.T
-    lengths = products.diagonal().copy()
-    products *= -2
-    products += lengths[:, None]
-    products += lengths
-    return np.asarray(np.maximum(products, 0, out=products))
