@@ -64,7 +64,9 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         folder = tempfile.mkdtemp(prefix="nodes-")  # a short path: sockets lie in it
-        head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder}
+        patch.setenv("RAY_TMPDIR", folder)
+        (Path(folder) / "ray").mkdir()  # where the address of a cluster is kept, which nobody makes on a new machine
+        head = {"num_cpus": 1, "include_dashboard": False}
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(request.param - 1):
             made.add_node(num_cpus=1)
