@@ -5,20 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.covariance import ledoit_wolf_shrinkage
+from toy_classes import classes_of
 
 from detectors.base import Floats, Rows
 from detectors.decomposition import LEAST_SHRINKAGE, Moments, decompose, shared_variation
 from detectors.planted import evidence_of
 
 TRIAL_SEEDS = range(3)
-
-
-def classes_of(sizes: tuple[int, ...], width: int, seed: int = 0) -> tuple[Floats, Rows]:
-    """Classes around means of their own, that vary alike."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    variation = rng.normal(size=(width, width)) / np.sqrt(width) + np.eye(width)
-    return 2 * rng.normal(size=(len(sizes), width))[labels] + rng.normal(size=(len(labels), width)) @ variation, labels
 
 
 def moments(rows: Floats, labels: Rows) -> Moments:

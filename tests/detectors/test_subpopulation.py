@@ -6,22 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from toy_classes import classes_of
 
-from detectors.base import Evidence, Floats, Rows
+from detectors.base import Evidence, Floats
 from detectors.checks import auroc, planted
 from detectors.planted import evidence_of
 from detectors.subpopulation import COMPARABLE_CLASSES, SCAn, Untangled, anomaly_index, untangled
 from detectors.whitening import in_own_axes
 
 TRIAL_SEEDS = range(3)
-
-
-def classes_of(sizes: tuple[int, ...], width: int, seed: int = 0) -> tuple[Floats, Rows]:
-    """Classes around means of their own, that vary alike."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    variation = rng.normal(size=(width, width)) / np.sqrt(width) + np.eye(width)
-    return 2 * rng.normal(size=(len(sizes), width))[labels] + rng.normal(size=(len(labels), width)) @ variation, labels
 
 
 def by_two_means(rows: Floats, *, axes: int) -> Untangled:
